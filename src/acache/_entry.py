@@ -1,0 +1,57 @@
+"""An entry: a value with its times, cost and tags, as a local store holds it.
+
+All times are seconds of the cache's monotonic clock. Everything but `used` is written once: a
+changed value is a new entry, so a reader may keep one across an await."""
+
+from math import inf
+from typing import final
+
+# -ln(U) of a U with 53 random bits is at most 53·ln 2: before `fresh_until` minus this many
+# betas and deltas no draw of XFetch can fire, and a hit is one comparison.
+MAX_EXPONENTIAL = 36.7368005696771
+
+
+@final
+class Entry:
+    """A value and what a reader needs to judge it."""
+
+    __slots__ = ("born", "calm_until", "delta", "expires", "fresh_until", "tags", "used", "value", "version")
+
+    value: object
+    calm_until: float  # before it a hit needs no decision at all
+    fresh_until: float  # inf: until invalidated
+    expires: float  # after it a store may forget the entry; nobody serves it
+    born: float  # when the load of the value began
+    delta: float  # how long the load took; 0 where nothing was loaded
+    tags: tuple[str, ...]
+    version: str | None  # of the function that made the value
+    used: bool  # set by readers, cleared by the store's eviction: the only field that changes
+
+    def __init__(
+        self,
+        value: object,
+        *,
+        born: float = 0.0,
+        fresh_until: float = inf,
+        keep: float = 0.0,
+        delta: float = 0.0,
+        beta: float = 1.0,
+        tags: tuple[str, ...] = (),
+        version: str | None = None,
+    ) -> None:
+        """Make an entry that is fresh until *fresh_until* and worth keeping for *keep* seconds more."""
+        self.value = value
+        self.born = born
+        self.fresh_until = fresh_until
+        # One float object serves several fields where they are equal: 32 bytes each, a million times.
+        self.expires = fresh_until + keep if keep else fresh_until
+        reach = MAX_EXPONENTIAL * beta * delta
+        self.calm_until = fresh_until - reach if reach else fresh_until
+        self.delta = delta
+        self.tags = tags
+        self.version = version
+        self.used = False
+
+    def __repr__(self) -> str:
+        """Show the times but never the value, which may be secret."""
+        return f"<Entry fresh_until={self.fresh_until:.3f} delta={self.delta:.6f} tags={self.tags}>"

@@ -1,0 +1,32 @@
+"""Where time comes from. The only module of the core that reads it."""
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+
+class Clock(Protocol):
+    """Two readings in seconds: of the wall, which hosts share, and of a clock that never goes back.
+
+    Both are looked up once and then called directly, so they must be stable attributes."""
+
+    @property
+    def time(self) -> Callable[[], float]:
+        """Return seconds since the epoch."""
+        ...
+
+    @property
+    def monotonic(self) -> Callable[[], float]:
+        """Return seconds since some fixed point; never goes back."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    time: Final = staticmethod(time.time)
+    monotonic: Final = staticmethod(time.monotonic)
+    __slots__ = ()
+
+
+SYSTEM_CLOCK: Final = SystemClock()

@@ -1,0 +1,377 @@
+"""What a plugin implements. A third party imports this module and `acache.errors`, nothing else.
+
+Required protocols are small; what only some stores can do is a protocol of its own, asked for once
+when a cache is made. All durations are seconds. All keys and tags arrive complete: the core has
+put the namespace before them and braces around the part that decides a cluster's slot."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+from acache._entry import Entry
+
+__all__ = [
+    "BUSY",
+    "FENCED",
+    "FOUND",
+    "GRANTED",
+    "Claim",
+    "ClaimKind",
+    "Codec",
+    "DeadLetter",
+    "Entry",
+    "Feed",
+    "Grant",
+    "GrantKind",
+    "Item",
+    "Journal",
+    "Leases",
+    "LocalStore",
+    "RemoteStore",
+    "Saved",
+    "SharedJournal",
+    "Source",
+    "WritableSource",
+    "Write",
+]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+# --- stores -----------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class LocalStore(Protocol):
+    """Objects in this process. Synchronous: no method may await, block or call back."""
+
+    @property
+    def lookup(self) -> Callable[[str], Entry | None]:
+        """The cheapest way from a key to its entry; the entry may be outdated, readers judge it."""
+        ...
+
+    def put(self, key: str, entry: Entry) -> None:
+        """Keep *entry*, replacing another of the same key, until `entry.expires` or eviction."""
+        ...
+
+    def drop(self, key: str) -> None:
+        """Forget *key*; nothing happens if it is not there."""
+        ...
+
+    def drop_tag(self, tag: str) -> None:
+        """Forget every entry that carries *tag*."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """Bytes to store under a key for *ttl* seconds."""
+
+    key: str
+    data: bytes = field(repr=False)
+    ttl: float
+
+
+@runtime_checkable
+class RemoteStore(Protocol):
+    """Bytes shared between processes.
+
+    Every method raises `StoreUnavailable`, with the cause kept, when the server cannot be reached
+    or refuses; no other error may come out. Every method may be cancelled at any await."""
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes under each of *keys*, in their order, None where nothing is."""
+        ...
+
+    async def set_many(self, items: Sequence[Item]) -> None:
+        """Store every item; those already there are replaced."""
+        ...
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete *keys*; those that are not there do not matter."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what this store opened, never what it was lent. Safe to call twice."""
+        ...
+
+
+class GrantKind(Enum):
+    """The four answers to a request for a lease."""
+
+    GRANTED = "granted"
+    BUSY = "busy"
+    FENCED = "fenced"
+    FOUND = "found"
+
+
+GRANTED = GrantKind.GRANTED
+BUSY = GrantKind.BUSY
+FENCED = GrantKind.FENCED
+FOUND = GrantKind.FOUND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The answer to a request for a lease: load now, wait, load without storing, or judge this."""
+
+    kind: GrantKind
+    remaining: float = 0.0  # BUSY: seconds until the holder's lease ends unless renewed
+    holder: bytes = b""  # BUSY: the holder's token
+    data: bytes | None = field(default=None, repr=False)  # FOUND: an entry other than the one seen
+
+
+class ClaimKind(Enum):
+    """Exclusive claim of a loader, or shared claim of a writer."""
+
+    LEASE = "lease"
+    FENCE = "fence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One claim that stands on a key, for `Cache.explain`."""
+
+    kind: ClaimKind
+    token: bytes
+    remaining: float  # seconds
+    tainted: bool = False
+
+
+@runtime_checkable
+class Leases(Protocol):
+    """Capability of a remote store: claims.
+
+    Each method is atomic per key and per tag and idempotent, so that a client may send it again.
+    A *message*, where one is given, is published in the same atomic step as the last change.
+    A key holds one lease or any number of fences, each a token with an expiry. A *taint* on the
+    fences of a key or tag says that somebody else changed it meanwhile; it ends when the last
+    fence has gone. Every method raises `StoreUnavailable`."""
+
+    async def versions(self, tags: Sequence[str], *, ttl: float) -> list[bytes | None]:
+        """Return the version of each tag: made if missing, prolonged to *ttl*; None while fenced."""
+        ...
+
+    async def stamp(self) -> bytes:
+        """Return the namespace's invalidation stamp, made if missing: random, never a counter."""
+        ...
+
+    async def lease(self, key: str, token: bytes, *, ttl: float, seen: bytes | None) -> Grant:
+        """Ask to be the only loader of *key*.
+
+        FOUND with the entry's bytes if one is there and its digest is not *seen* (16 bytes of
+        BLAKE2b over the bytes); FENCED under a fence; BUSY under another's lease; else GRANTED."""
+        ...
+
+    async def renew(self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float) -> bool:
+        """Prolong this token's claims; return False if any of them is no longer there."""
+        ...
+
+    async def commit(self, item: Item, token: bytes, *, message: bytes | None) -> bool:
+        """Store the entry if the token's claim is present, alone and untainted; end it either way.
+
+        Return whether it was stored. The message is published only if it was."""
+        ...
+
+    async def put(self, items: Sequence[Item], *, message: bytes | None) -> None:
+        """Store entries whatever lease stands, ending it; under a fence delete and taint instead."""
+        ...
+
+    async def drop(
+        self,
+        keys: Sequence[str],
+        tags: Sequence[str],
+        *,
+        keep: Mapping[str, bytes] = ...,
+        message: bytes | None,
+    ) -> None:
+        """Delete the entries of *keys* and the versions of *tags*, end leases, taint fences.
+
+        If *tags* are named the namespace's stamp is replaced first. *keep* spares an entry whose
+        bytes equal these (its lease still ends)."""
+        ...
+
+    async def fence(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float, message: bytes | None
+    ) -> None:
+        """Like `drop`, and then add *token* to the fences of each key and tag for *ttl* seconds."""
+        ...
+
+    async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> list[bytes | None]:
+        """Replace the stamp, then for each tag delete its version and end this token's fence.
+
+        Where the token was present, alone and untainted a new version is made, to live for *ttl*,
+        and returned; otherwise standing fences are tainted and None is returned."""
+        ...
+
+    async def release(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, message: bytes | None
+    ) -> None:
+        """End this token's claims, nobody else's."""
+        ...
+
+    async def claims(self, key: str) -> Sequence[Claim]:
+        """Return what stands on *key* now."""
+        ...
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """Capability of a remote store: hear what others stored and dropped."""
+
+    def listen(
+        self,
+        *,
+        heard: Callable[[bytes], None],
+        gap: Callable[[], None],
+        alive: Callable[[float], None],
+    ) -> AbstractAsyncContextManager[None]:
+        """Call back, synchronously and on the loop, while the context is entered.
+
+        *heard*: one message, in the order of the connection. *gap*: after each confirmed
+        (re)subscription, before any message that follows it. *alive*: the monotonic send time of
+        each answered ping; on a cluster the oldest over the nodes. Entering does not wait for a
+        server that is away: listening reconnects by itself."""
+        ...
+
+
+# --- sources ----------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Source(Protocol[K, V]):
+    """A system of record that values are loaded from.
+
+    Raises `SourceUnavailable` if trying again may help and `SourceRefused` if it will not, each
+    with the cause kept. An id that a successful `load` does not return does not exist."""
+
+    async def load(self, keys: Sequence[K]) -> Mapping[K, V]:
+        """Return the values of those of *keys* that exist."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved(Generic[K, V]):
+    """What became of a batch of writes."""
+
+    rows: Mapping[K, V] = field(default_factory=dict)  # as the source holds them, where they differ
+    refused: tuple[K, ...] = ()  # older than what the source holds (version guard)
+
+
+@runtime_checkable
+class WritableSource(Source[K, V], Protocol[K, V]):
+    """A system of record that takes writes, each batch whole or not at all."""
+
+    async def save(self, items: Mapping[K, V], *, versions: Mapping[K, int] | None = None) -> Saved[K, V]:
+        """Insert or replace *items*; with *versions* only where the source's version is lower."""
+        ...
+
+    async def remove(self, keys: Sequence[K], *, versions: Mapping[K, int] | None = None) -> Saved[K, V]:
+        """Delete *keys*; with *versions* a tombstone keeps the version against late writes."""
+        ...
+
+
+# --- journals ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One acknowledged write that has not reached the source: a value, or a removal if payload is None."""
+
+    key: str
+    id: bytes
+    payload: bytes | None = field(repr=False)
+    tags: tuple[str, ...] = ()
+    sequence: int
+    at: float  # wall seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A write that the source refused for its data."""
+
+    id: str
+    key: str
+    write: Write
+    error: str
+    attempts: int
+    at: float  # wall seconds
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """A durable log of writes. Raises `JournalFailed`; never acknowledges what is not durable."""
+
+    async def append(self, writes: Sequence[Write]) -> None:
+        """Return once every write is durable; raise if any is not."""
+        ...
+
+    async def last(self) -> int:
+        """Return the highest sequence number ever appended, 0 for a new journal."""
+        ...
+
+    def recover(self) -> AsyncIterator[Write]:
+        """Yield what is pending, per key in the order of sequence numbers."""
+        ...
+
+    async def acknowledge(self, flushed: Mapping[str, int]) -> None:
+        """Forget, per key, everything up to this sequence number."""
+        ...
+
+    async def bury(self, write: Write, error: str) -> None:
+        """Move a pending write to the dead letters."""
+        ...
+
+    def dead(self) -> AsyncIterator[DeadLetter]:
+        """Yield the dead letters, oldest first."""
+        ...
+
+    async def revive(self, letter: DeadLetter) -> None:
+        """Make a dead letter pending again; refused if a newer write of its key was acknowledged."""
+        ...
+
+    async def discard(self, letter: DeadLetter) -> None:
+        """Delete a dead letter."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close files and connections that the journal opened."""
+        ...
+
+
+@runtime_checkable
+class SharedJournal(Journal, Protocol):
+    """A journal that several processes append to and flush from."""
+
+    async def pending(self, keys: Sequence[str]) -> Mapping[str, Write]:
+        """Return the newest pending write of each of *keys* that has one."""
+        ...
+
+    async def claim(self, limit: int, token: bytes, *, ttl: float) -> Sequence[Write]:
+        """Take up to *limit* keys to flush; they return to the others when *ttl* ends."""
+        ...
+
+
+# --- codecs -----------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Values to bytes and back. Raises `CodecError`, never executes what it reads."""
+
+    name: str
+
+    def encode(self, value: object) -> bytes:
+        """Return *value* as bytes."""
+        ...
+
+    def decode(self, data: bytes, type: object) -> object:  # noqa: A002 - the field's word
+        """Return the value in *data* as an instance of *type*; `typing.Any` where nothing is known."""
+        ...
