@@ -1,9 +1,14 @@
 """What a plugin implements. A third party imports this module and `acache.errors`, nothing else.
 
 Required protocols are small; what only some stores can do is a protocol of its own, asked for once
-when a cache is made. All durations are seconds. All keys and tags arrive complete: the core has
-put the namespace before them and braces around the part that decides a cluster's slot."""
+when a cache is made. All durations are seconds.
 
+One store serves many namespaces. Keys and tags arrive complete, as `<namespace>:{<key>}` and
+`<namespace>:{<tag>}`; the version of a whole namespace is made, read and dropped like that of a
+tag whose complete name is the bare `<namespace>`. A namespace has no colon, so the part of a name
+before the first one says whose stamp has to be replaced (`namespace_of`)."""
+
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -35,6 +40,8 @@ __all__ = [
     "Source",
     "WritableSource",
     "Write",
+    "digest",
+    "namespace_of",
 ]
 
 K = TypeVar("K")
@@ -103,6 +110,18 @@ class RemoteStore(Protocol):
         ...
 
 
+def namespace_of(name: str) -> str:
+    """Return the namespace of a complete key or tag."""
+    return name.partition(":")[0]
+
+
+def digest(data: bytes) -> bytes:
+    """Return what stands for an entry's bytes in `Leases.lease`: their SHA-1, 20 bytes.
+
+    A name, not a safeguard, and the only digest that a script inside Redis can compute too."""
+    return hashlib.sha1(data, usedforsecurity=False).digest()
+
+
 class GrantKind(Enum):
     """The four answers to a request for a lease."""
 
@@ -150,24 +169,34 @@ class Leases(Protocol):
     """Capability of a remote store: claims.
 
     Each method is atomic per key and per tag and idempotent, so that a client may send it again.
-    A *message*, where one is given, is published in the same atomic step as the last change.
+    A *message*, where one is given, is published in the same atomic step as the last change, or
+    alone if there is nothing to change. `drop`, `fence` and `settle` of tags first replace the
+    stamp of each namespace that the tags belong to, and go on once that is acknowledged.
     A key holds one lease or any number of fences, each a token with an expiry. A *taint* on the
     fences of a key or tag says that somebody else changed it meanwhile; it ends when the last
     fence has gone. Every method raises `StoreUnavailable`."""
+
+    async def peek(
+        self, keys: Sequence[str], tags: Sequence[str]
+    ) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Return the bytes under each of *keys* and the version of each of *tags*, in one read.
+
+        Like `get_many`, for hits: it makes and prolongs nothing; None where nothing is."""
+        ...
 
     async def versions(self, tags: Sequence[str], *, ttl: float) -> list[bytes | None]:
         """Return the version of each tag: made if missing, prolonged to *ttl*; None while fenced."""
         ...
 
-    async def stamp(self) -> bytes:
-        """Return the namespace's invalidation stamp, made if missing: random, never a counter."""
+    async def stamp(self, namespace: str) -> bytes:
+        """Return the invalidation stamp of *namespace*, made if missing: random, never a counter."""
         ...
 
     async def lease(self, key: str, token: bytes, *, ttl: float, seen: bytes | None) -> Grant:
         """Ask to be the only loader of *key*.
 
-        FOUND with the entry's bytes if one is there and its digest is not *seen* (16 bytes of
-        BLAKE2b over the bytes); FENCED under a fence; BUSY under another's lease; else GRANTED."""
+        FOUND with the entry's bytes if one is there and their `digest` is not *seen*; FENCED under
+        a fence; BUSY under another's lease; else GRANTED, also to the holder who asks again."""
         ...
 
     async def renew(self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float) -> bool:
@@ -177,7 +206,8 @@ class Leases(Protocol):
     async def commit(self, item: Item, token: bytes, *, message: bytes | None) -> bool:
         """Store the entry if the token's claim is present, alone and untainted; end it either way.
 
-        Return whether it was stored. The message is published only if it was."""
+        Return whether it was stored; also True if it is sent again and the entry is still exactly
+        this one. The message is published when it is stored, only then."""
         ...
 
     async def put(self, items: Sequence[Item], *, message: bytes | None) -> None:
@@ -194,18 +224,19 @@ class Leases(Protocol):
     ) -> None:
         """Delete the entries of *keys* and the versions of *tags*, end leases, taint fences.
 
-        If *tags* are named the namespace's stamp is replaced first. *keep* spares an entry whose
-        bytes equal these (its lease still ends)."""
+        *keep* spares an entry whose bytes equal these (its lease still ends)."""
         ...
 
     async def fence(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float, message: bytes | None
     ) -> None:
-        """Like `drop`, and then add *token* to the fences of each key and tag for *ttl* seconds."""
+        """Like `drop`, and add *token* to the fences of each key and tag for *ttl* seconds.
+
+        Fences of this token that already stand are prolonged, not tainted."""
         ...
 
     async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> list[bytes | None]:
-        """Replace the stamp, then for each tag delete its version and end this token's fence.
+        """For each tag delete its version and end this token's fence.
 
         Where the token was present, alone and untainted a new version is made, to live for *ttl*,
         and returned; otherwise standing fences are tainted and None is returned."""
