@@ -24,8 +24,9 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
-    time: Final = staticmethod(time.time)
+    # In this order: once the body has bound its own `time`, the module is out of reach.
     monotonic: Final = staticmethod(time.monotonic)
+    time: Final = staticmethod(time.time)
     __slots__ = ()
 
 
