@@ -1,0 +1,123 @@
+"""Everything that must pass, as sessions. Knows how to find Pythons, never downloads one.
+
+`nox` alone runs lint, types, the tests on every CPython found, the coverage floor and the documents."""
+
+import atexit
+import os
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import nox
+
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+SOURCES = ("src", *(str(path) for path in sorted(Path("backends").glob("*/src"))))
+results: list[tuple[str, Path]] = []  # of this run: the session's name and where pytest wrote its counts
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # a missing Python is a line of the summary
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests", "coverage", "docs"]
+
+# pyenv's Pythons go last on the path: found where nothing else answers, shadowing nothing.
+_pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob("versions/3.*/bin")
+os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *sorted(str(path) for path in _pyenv)])
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Every rule of ruff but those that pyproject.toml explains, and the format."""
+    _sync(session, "--only-group=lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Two type checkers, both strict, over the sources and over the public API as a user writes it."""
+    _sync(session, "--group=types")
+    checked = [path for path in (*SOURCES, "tests/typing/api.py") if Path(path).exists()]
+    session.run("mypy", *checked)
+    session.run("basedpyright", *checked)
+
+
+@nox.session(python=VERSIONS)
+def tests(session: nox.Session) -> None:
+    """The tests; slow ones, real servers and coverage on the first Python of the run only."""
+    _sync(session, "--group=test")
+    if results:
+        _pytest(session, "-m", "not slow and not real", *session.posargs)
+        return
+    session.run("coverage", "erase")
+    _pytest(session, *session.posargs, runner=("coverage", "run", "-m"))
+
+
+@nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """The coverage floor of pyproject.toml, over what the tests of this run measured."""
+    if not results:
+        session.error(f"no tests ran: is one of CPython {', '.join(VERSIONS)} installed?")
+    session.run(sys.executable, "-m", "coverage", "combine", "--quiet")
+    session.run(sys.executable, "-m", "coverage", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every Python block of the README and of docs/."""
+    _sync(session, "--group=test")
+    _pytest(session, "tests/docs", *session.posargs, workers=0)
+
+
+@nox.session(python=VERSIONS)
+def full(session: nox.Session) -> None:
+    """Everything on every Python, and a new random search by hypothesis each time."""
+    _sync(session, "--group=test")
+    _pytest(session, "--hypothesis-profile=search", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run a benchmark suite: `nox -s bench -- memory`."""
+    _sync(session, "--group=test", "--group=bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def _sync(session: nox.Session, *groups: str) -> None:
+    """Bring the session's environment to exactly the workspace and *groups*."""
+    place = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
+    session.run_install("uv", "sync", "--quiet", "--no-default-groups", *groups, env=place)
+
+
+def _pytest(
+    session: nox.Session, *arguments: str, runner: tuple[str, ...] = ("python", "-m"), workers: int = 2
+) -> None:
+    """Run pytest in Python's development mode and note where it writes its counts."""
+    counts = Path(session.create_tmp()).resolve() / "counts.xml"
+    results.append((session.name, counts))
+    session.run(
+        *runner,
+        "pytest",
+        f"--numprocesses={workers}",
+        f"--junit-xml={counts}",
+        *arguments,
+        env={"PYTHONDEVMODE": "1"},  # unlike -X dev it reaches the worker processes
+    )
+
+
+@atexit.register
+def _summary() -> None:
+    """Add up what every pytest of this run counted, as the last line."""
+    names: list[str] = []
+    total = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    for name, path in results:
+        names.append(name)
+        for suite in ET.parse(path).iter("testsuite") if path.exists() else ():
+            for word in total:
+                total[word] += int(suite.get(word, 0))
+    if names:
+        bad = total["failures"] + total["errors"]
+        passed = total["tests"] - bad - total["skipped"]
+        print(f"{passed} passed, {bad} failed, {total['skipped']} skipped in {', '.join(names)}", flush=True)

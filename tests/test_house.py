@@ -1,0 +1,140 @@
+"""The house rules that no linter knows: what a test may leave behind, what a tracked file may say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parent.parent
+
+
+# --- what the shared conftest.py catches ------------------------------------------------------------
+
+LEAKS = """
+    import asyncio, pytest, socket
+
+    async def fail():
+        raise ValueError
+
+    @pytest.mark.asyncio
+    async def test_task():
+        started = asyncio.create_task(asyncio.sleep(60))
+
+    @pytest.mark.asyncio
+    async def test_exception():
+        asyncio.create_task(fail())
+        await asyncio.sleep(0)
+
+    @pytest.mark.asyncio
+    async def test_exception_in_a_cycle():
+        cycle = [asyncio.create_task(fail())]
+        cycle.append(cycle)
+        await asyncio.sleep(0)
+
+    @pytest.mark.asyncio
+    async def test_socket():
+        socket.socket()
+
+    @pytest.mark.asyncio
+    async def test_socket_in_a_cycle():
+        cycle = [socket.socket()]
+        cycle.append(cycle)
+
+    @pytest.mark.asyncio
+    async def test_coroutine():
+        asyncio.sleep(0)
+    """
+
+TIDY = """
+    import asyncio, pytest
+
+    @pytest.mark.asyncio
+    async def test_on_every_loop():
+        asyncio.create_task(asyncio.sleep(60)).cancel()
+
+    @pytest.mark.asyncio
+    @pytest.mark.one_loop
+    async def test_on_one_loop():
+        assert asyncio.get_running_loop().get_debug()
+
+    def test_without_a_loop():
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+    """
+
+
+@pytest.mark.slow
+def test_a_test_that_leaves_something_behind_fails_on_every_loop(pytester):
+    report = run_under_our_conftest(pytester, LEAKS)
+    blamed = {re.sub(r".*::(test_\w+).*", r"\1", line) for line in summary(report, "FAILED ", "ERROR tests")}
+    assert blamed == set(re.findall(r"test_\w+", LEAKS))
+
+
+@pytest.mark.slow
+def test_a_tidy_test_passes_on_every_loop(pytester):
+    report = run_under_our_conftest(pytester, TIDY)
+    kinds = {"debug", "uvloop", "eager"} if sys.version_info >= (3, 12) else {"debug", "uvloop"}
+    passed = "\n".join(summary(report, "PASSED "))
+    assert set(re.findall(r"test_on_every_loop\[(\w+)\]", passed)) == kinds
+    report.assert_outcomes(passed=len(kinds) + 2)
+
+
+def run_under_our_conftest(pytester, test):
+    for name in ("pyproject.toml", "conftest.py"):
+        (pytester.path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    pytester.mkdir("tests").joinpath("test_it.py").write_text(dedent(test), encoding="utf-8")
+    return pytester.runpytest_subprocess("-rA", "-p", "no:cacheprovider", "--numprocesses=0")
+
+
+def summary(report, *outcomes):
+    return [line for line in report.outlines if line.startswith(outcomes)]
+
+
+# --- what a tracked file may say --------------------------------------------------------------------
+
+REFUSED = {
+    "a path of somebody's machine": re.compile(r"(?<![\w.])/(?:home|root|Users)/[\w.]"),
+    "a note to finish it later": re.compile("TO" + "DO|FIX" + "ME"),
+    "a stub": re.compile("NotImplemented" + "Error"),
+    "a trace of a merge": re.compile("^(?:<{7}|>{7}|={7}) ", re.MULTILINE),
+}
+
+
+def tracked():
+    """Return the paths of this checkout's files that git knows, relative to its root."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [Path(name) for name in listed.stdout.decode().split("\0") if name]
+
+
+def test_no_tracked_file_names_a_machine_or_is_unfinished():
+    found = []
+    for path in tracked():
+        if not (ROOT / path).is_file():
+            continue
+        text = (ROOT / path).read_bytes().decode("utf-8", errors="replace")
+        for what, pattern in REFUSED.items():
+            if match := pattern.search(text):
+                found.append(f"{path}:{text.count(chr(10), 0, match.start()) + 1} has {what}: {match[0]!r}")
+    assert not found, "\n".join(found)
+
+
+def test_nothing_that_is_made_by_running_is_tracked():
+    made = {"uv.lock", ".venv", ".uv", ".nox", "__pycache__", "dist", ".coverage"}
+    assert [path for path in tracked() if made & set(path.parts)] == []
+
+
+def test_every_test_module_has_a_name_of_its_own():
+    names = [path.name for path in tracked() if path.name.startswith("test_") and path.suffix == ".py"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_test_folders_are_no_packages():
+    found = [path for path in tracked() if path.name == "__init__.py" and "tests" in path.parts]
+    assert found == []
