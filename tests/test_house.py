@@ -107,8 +107,9 @@ REFUSED = {
 
 def tracked():
     """Return the paths of this checkout's files that git knows, relative to its root."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
-    if listed.returncode:
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     return [Path(name) for name in listed.stdout.decode().split("\0") if name]
 
