@@ -1,1 +1,5 @@
-"""The sqlite adapter of acache."""
+"""SQLite for acache: a table as a source, hand-written SQL as a source, a durable journal."""
+
+from acache_sqlite.table import SQLiteTable
+
+__all__ = ["SQLiteTable"]

@@ -1,0 +1,71 @@
+"""What a table looks like now: read from SQLite, turned into a plan. Knows nothing of values."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+
+from acache.errors import ConfigurationError
+from acache_sqlite._sql import Column, Plan
+
+_COLUMNS = "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)"
+_INDEXES = 'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial'
+_INDEXED = "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno"
+_TABLES = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name"
+_HIDDEN = 1  # of a virtual table
+_GENERATED = frozenset({2, 3})
+
+
+def schema_version(cursor: sqlite3.Cursor) -> int:
+    """Return the number that SQLite raises at every change of the schema."""
+    (version,) = cursor.execute("PRAGMA schema_version").fetchone()
+    return int(version)
+
+
+def plan_of(
+    cursor: sqlite3.Cursor,
+    table: str,
+    *,
+    key: Sequence[str],
+    columns: Sequence[str] | None,
+    version: str | None,
+) -> Plan:
+    """Return the plan for *table*; *columns* None: all there are.
+
+    Raises `ConfigurationError` naming the table or column that is missing, and those that exist."""
+    found = {
+        str(name): Column(name=str(name), type=str(kind), generated=hidden in _GENERATED)
+        for name, kind, _, hidden in cursor.execute(_COLUMNS, (table,))
+        if hidden != _HIDDEN
+    }
+    if not found:
+        tables = ", ".join(repr(name) for (name,) in cursor.execute(_TABLES)) or "none"
+        msg = f"there is no table {table!r}; there are: {tables}"
+        raise ConfigurationError(msg)
+    wanted = tuple(columns) if columns is not None else tuple(found)
+    missing = [name for name in (*key, *wanted, *([version] if version else [])) if name not in found]
+    if missing:
+        msg = f"table {table!r} has no column {missing[0]!r}; it has: {', '.join(map(repr, found))}"
+        raise ConfigurationError(msg)
+    collations = _unique(cursor, table, tuple(key))
+    plan = Plan(
+        table=table,
+        key=tuple(
+            replace(found[name], collation=collations.get(name) if collations else None) for name in key
+        ),
+        columns=wanted,
+        writable=frozenset(name for name, column in found.items() if not column.generated),
+        unique=collations is not None,
+        version=version,
+    )
+    side = cursor.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (plan.side,)).fetchone()
+    return replace(plan, tombstones=side is not None)
+
+
+def _unique(cursor: sqlite3.Cursor, table: str, key: tuple[str, ...]) -> dict[str, str] | None:
+    """Return the collation of each key column where the key is unique, None where it is not."""
+    for (index,) in cursor.execute(_INDEXES, (table,)).fetchall():
+        indexed = {str(name): str(collation) for name, collation in cursor.execute(_INDEXED, (index,))}
+        if indexed.keys() == set(key):
+            return indexed
+    primary = [name for name, _, rank, _ in cursor.execute(_COLUMNS, (table,)) if rank]
+    return {} if primary == list(key) else None  # the row id needs no index

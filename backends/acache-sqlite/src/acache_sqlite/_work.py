@@ -1,0 +1,340 @@
+"""What a table does on its connection's thread: one function from begin to commit.
+
+Synchronous and without a clock; knows nothing of event loops. Every method takes the connection."""
+
+import sqlite3
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
+from acache.protocols import Saved
+from acache_sqlite import _sql
+from acache_sqlite._errors import Unfit, is_data
+from acache_sqlite._keys import BoundKey, KeyShape, answers, order
+from acache_sqlite._rows import Bindable, Shape
+from acache_sqlite._schema import plan_of, schema_version
+from acache_sqlite._sql import Plan
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Row = tuple[object, ...]
+Columns = dict[str, Bindable]
+
+_select = lru_cache(128)(_sql.select)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Cursor]:
+    """Run the block whole or not at all, the write lock taken first so that it cannot deadlock."""
+    if connection.in_transaction:
+        msg = (
+            "the lent connection is inside a transaction, which may still be rolled back: "
+            "commit first, or lend a connection of its own"
+        )
+        raise SourceUnavailable(msg)
+    cursor = cursor_of(connection)
+    cursor.execute("BEGIN IMMEDIATE")
+    try:
+        yield cursor
+        cursor.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            cursor.execute("ROLLBACK")
+        raise
+
+
+def cursor_of(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """Return a cursor that gives plain tuples, whatever a lender set on the connection."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor
+
+
+class TableWork(Generic[K, V]):
+    """The batches of one table. Owned by one source; used on one thread at a time."""
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        key: KeyShape[K],
+        shape: Shape[V],
+        columns: tuple[str, ...] | None,
+        version: str | None,
+    ) -> None:
+        self._table = table
+        self._key = key
+        self._shape = shape
+        self._columns = columns
+        self._version = version
+        self._planned: tuple[int, Plan] | None = None
+
+    def load(self, connection: sqlite3.Connection, keys: Mapping[K, BoundKey]) -> dict[K, V]:
+        """Return the values of those of *keys* that exist."""
+        cursor = cursor_of(connection)
+        plan = self._plan(cursor)
+        rows = _read(cursor, plan.table, plan.keys, plan.columns, keys)
+        return values_of(self._shape, plan.columns, rows)
+
+    def save(
+        self,
+        connection: sqlite3.Connection,
+        items: Mapping[K, V],
+        keys: Mapping[K, BoundKey],
+        versions: Mapping[K, int] | None,
+    ) -> Saved[K, V]:
+        """Upsert *items* in one transaction; return the rows that differ and the keys refused."""
+        with transaction(connection) as cursor:
+            plan = self._plan(cursor)
+            if not plan.unique:
+                msg = (
+                    f"key={list(plan.keys)}: save needs it to be the PRIMARY KEY or UNIQUE in {plan.table!r}"
+                )
+                raise ConfigurationError(msg)
+            guard = versions if self._version is not None else None
+            late = _outlived(cursor, plan, keys, guard) if guard and plan.tombstones else frozenset[K]()
+            rows = self._rows(plan, items, keys, guard)
+            admitted = {key: row for key, row in rows.items() if key not in late}
+            self._upsert(cursor, plan, admitted, keys, guarded=guard is not None)
+            return self._outcome(cursor, plan, items, {key: keys[key] for key in admitted}, guard, late)
+
+    def remove(
+        self,
+        connection: sqlite3.Connection,
+        keys: Mapping[K, BoundKey],
+        versions: Mapping[K, int] | None,
+        *,
+        now: float,
+        keep: float,
+    ) -> Saved[K, V]:
+        """Delete *keys* in one transaction; *keep*: how many seconds a tombstone stands."""
+        with transaction(connection) as cursor:
+            plan = self._plan(cursor)
+            column = (plan.version,) if plan.version is not None else ()
+            held = _read(cursor, plan.table, plan.keys, column, keys)
+            if plan.version is None:
+                cursor.executemany(_sql.delete(plan.table, plan.keys), [keys[key] for key in held])
+                return Saved()
+            stored = {key: _version(row[0]) for key, row in held.items()}
+            refused = tuple(
+                key for key in keys if versions is not None and (stored.get(key) or 0) > versions[key]
+            )
+            gone = [key for key in stored if key not in refused]
+            cursor.executemany(_sql.delete(plan.table, plan.keys), [keys[key] for key in gone])
+            # Without a version of its own a removal outlives what it removed.
+            graves = {
+                key: stored.get(key) if versions is None else versions[key]
+                for key in keys
+                if key not in refused
+            }
+            self._entomb(
+                cursor, plan, {keys[key]: v for key, v in graves.items() if v is not None}, now, keep
+            )
+            return Saved(refused=refused)
+
+    def _plan(self, cursor: sqlite3.Cursor) -> Plan:
+        version = schema_version(cursor)
+        if self._planned is None or self._planned[0] != version:
+            plan = plan_of(
+                cursor, self._table, key=self._key.columns, columns=self._columns, version=self._version
+            )
+            self._planned = version, plan
+        return self._planned[1]
+
+    def _rows(
+        self,
+        plan: Plan,
+        items: Mapping[K, V],
+        keys: Mapping[K, BoundKey],
+        versions: Mapping[K, int] | None,
+    ) -> dict[K, Columns]:
+        """Return what to write of each item, sorted by key; `SourceRefused` names those that cannot be."""
+        rows: dict[K, Columns] = {}
+        unfit: dict[K, Unfit] = {}
+        for key in sorted(items, key=lambda key: order(keys[key])):
+            try:
+                row = _row(plan, self._shape.write(items[key]), keys[key])
+            except Unfit as error:
+                unfit[key] = error
+                continue
+            if versions is not None and plan.version is not None:
+                row[plan.version] = versions[key]
+            rows[key] = row
+        if unfit:
+            msg = f"table {plan.table!r} refused {len(unfit)} of the rows: {next(iter(unfit.values()))}"
+            raise SourceRefused(msg, keys=tuple(unfit))
+        return rows
+
+    def _upsert(
+        self,
+        cursor: sqlite3.Cursor,
+        plan: Plan,
+        rows: Mapping[K, Columns],
+        keys: Mapping[K, BoundKey],
+        *,
+        guarded: bool,
+    ) -> None:
+        statements: dict[tuple[str, ...], list[K]] = {}
+        for key, row in rows.items():
+            statements.setdefault(tuple(row), []).append(key)
+        for columns, group in statements.items():
+            text = _sql.upsert(plan, columns, guarded=guarded)
+            many = [tuple(rows[key].values()) for key in group]
+            try:
+                cursor.executemany(text, many)
+            except (sqlite3.Error, ValueError, OverflowError) as error:
+                bad = [key for key, row in zip(group, many, strict=True) if _fails(cursor, text, row)]
+                if not bad or not (is_data(error) or _compiles(cursor, text, many[0])):
+                    raise
+                msg = f"table {plan.table!r} refused {len(bad)} of the rows: {error}"
+                raise SourceRefused(msg, keys=bad) from error
+        if guarded and plan.tombstones:
+            cursor.executemany(_sql.delete(plan.side, plan.keys), [keys[key] for key in rows])
+
+    def _outcome(
+        self,
+        cursor: sqlite3.Cursor,
+        plan: Plan,
+        items: Mapping[K, V],
+        keys: Mapping[K, BoundKey],
+        versions: Mapping[K, int] | None,
+        late: frozenset[K],
+    ) -> Saved[K, V]:
+        """Read back what was written: RETURNING would not show what triggers changed afterwards."""
+        extra = (plan.version,) if versions is not None and plan.version is not None else ()
+        confused: list[K] = []
+        held = _read(cursor, plan.table, plan.keys, (*plan.columns, *extra), keys, confused)
+        if confused:
+            msg = f"table {plan.table!r} stores {len(confused)} of the keys as another type"
+            raise SourceRefused(msg, keys=confused)
+        refused = set(late)
+        if versions is not None:
+            refused |= {key for key, row in held.items() if (_version(row[-1]) or 0) > versions[key]}
+            held = {key: row[:-1] for key, row in held.items() if key not in refused}
+        rows = {
+            key: value
+            for key, value in values_of(self._shape, plan.columns, held).items()
+            if not self._shape.same(value, items[key])
+        }
+        return Saved(rows=rows, refused=tuple(key for key in items if key in refused))
+
+    def _entomb(
+        self,
+        cursor: sqlite3.Cursor,
+        plan: Plan,
+        graves: Mapping[BoundKey, int],
+        now: float,
+        keep: float,
+    ) -> None:
+        if not graves:
+            return
+        if not plan.tombstones:
+            for statement in _sql.create_tombstones(plan):
+                cursor.execute(statement)
+        rows = [(*key, version, now) for key, version in sorted(graves.items(), key=lambda i: order(i[0]))]
+        cursor.executemany(_sql.bury(plan), rows)
+        cursor.execute(_sql.prune(plan), (now - keep,))
+
+
+def values_of(shape: Shape[V], columns: Sequence[str], rows: Mapping[K, Row]) -> dict[K, V]:
+    """Return *rows* as values; `SourceRefused` names those that do not fit the type."""
+    values: dict[K, V] = {}
+    unfit: dict[K, Unfit] = {}
+    for key, row in rows.items():
+        try:
+            values[key] = shape.read(columns, row)
+        except Unfit as error:
+            unfit[key] = error
+    if unfit:
+        raise SourceRefused(str(next(iter(unfit.values()))), keys=tuple(unfit))
+    return values
+
+
+def _read(
+    cursor: sqlite3.Cursor,
+    table: str,
+    names: Sequence[str],
+    columns: Sequence[str],
+    keys: Mapping[K, BoundKey],
+    confused: list[K] | None = None,
+) -> dict[K, Row]:
+    """Return *columns* of those of *keys* that exist; *confused* collects rows of another key's type."""
+    width = len(names)
+    found: dict[K, Row] = {}
+    twice: list[K] = []
+    limit = cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // width
+    for chunk in _chunks(list(keys), limit):
+        # Few distinct texts, so that SQLite has them compiled: padded with NULL, which equals nothing.
+        count = min(1 << (len(chunk) - 1).bit_length(), limit)
+        bound = [part for key in chunk for part in keys[key]]
+        bound += [None] * (width * count - len(bound))
+        for number, *row in cursor.execute(_select(table, tuple(names), tuple(columns), count), bound):
+            key = chunk[number]
+            if not answers(row[:width], keys[key]):
+                if confused is not None:
+                    confused.append(key)
+            elif key in found:
+                twice.append(key)
+            else:
+                found[key] = tuple(row[width:])
+    if twice:
+        msg = f"table {table!r} has several rows under {len(twice)} of the keys"
+        raise SourceRefused(msg, keys=twice)
+    return found
+
+
+def _outlived(
+    cursor: sqlite3.Cursor, plan: Plan, keys: Mapping[K, BoundKey], versions: Mapping[K, int]
+) -> frozenset[K]:
+    """Return the keys that were removed by a later write than this one."""
+    version, _ = _sql.tombstone_columns(plan)
+    graves = _read(cursor, plan.side, plan.keys, (version,), keys)
+    return frozenset(key for key, row in graves.items() if (_version(row[0]) or 0) >= versions[key])
+
+
+def _row(plan: Plan, columns: Columns, key: BoundKey) -> Columns:
+    """Return what to write of one item: its columns that can be written, led by its key."""
+    unknown = [name for name in columns if name not in plan.columns]
+    if unknown:
+        msg = f"there is no column {unknown[0]!r} among {', '.join(map(repr, plan.columns))}"
+        raise Unfit(msg)
+    row: Columns = {}
+    for name, part in zip(plan.keys, key, strict=True):
+        if part is None or columns.get(name, part) not in (part, None):
+            msg = f"column {name!r} of the key is NULL or differs between the key and its value"
+            raise Unfit(msg)
+        row[name] = part
+    return row | {name: value for name, value in columns.items() if name in plan.writable and name not in row}
+
+
+def _fails(cursor: sqlite3.Cursor, text: str, row: Sequence[Bindable]) -> bool:
+    """Return whether this row alone is refused; leaves no trace of it."""
+    cursor.execute("SAVEPOINT probe")
+    try:
+        cursor.execute(text, row)
+    except (sqlite3.Error, ValueError, OverflowError):
+        return True
+    finally:
+        with suppress(sqlite3.Error):  # some errors roll everything back by themselves
+            cursor.execute("ROLLBACK TO probe")
+            cursor.execute("RELEASE probe")
+    return False
+
+
+def _compiles(cursor: sqlite3.Cursor, text: str, row: Sequence[Bindable]) -> bool:
+    try:
+        cursor.execute("EXPLAIN " + text, row).fetchall()
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _version(value: object) -> int | None:
+    return int(value) if isinstance(value, (int, float)) else None
+
+
+def _chunks(keys: Sequence[K], size: int) -> Iterable[Sequence[K]]:
+    return (keys[start : start + size] for start in range(0, len(keys), size))
