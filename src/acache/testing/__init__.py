@@ -1,0 +1,24 @@
+"""Tools for testing code that caches, and caches. Needs no pytest."""
+
+from acache.testing.clock import ManualClock
+from acache.testing.explore import Exploration, Failure, ViolationFound, ViolationMissed, explore
+from acache.testing.process import Process, ProcessKilled, SimClock
+from acache.testing.sim import CheckFailed, Sim
+from acache.testing.simloop import Deadlock, Livelock, SimLoop
+
+__all__ = [
+    "CheckFailed",
+    "Deadlock",
+    "Exploration",
+    "Failure",
+    "Livelock",
+    "ManualClock",
+    "Process",
+    "ProcessKilled",
+    "Sim",
+    "SimClock",
+    "SimLoop",
+    "ViolationFound",
+    "ViolationMissed",
+    "explore",
+]
