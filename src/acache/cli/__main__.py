@@ -1,0 +1,5 @@
+"""`python -m acache.cli` is `acache`."""
+
+from acache.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The commands and their options. Knows what a user may type, not what a command does."""
+
+import asyncio
+import sqlite3
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from acache.cli.demo.page import page
+from acache.cli.demo.render import progress, render
+from acache.cli.demo.result import DemoResult
+from acache.cli.demo.run import Options, run_demo
+
+app = typer.Typer(
+    name="acache",
+    help="An asyncio-native caching library.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _finite(seconds: float) -> float:
+    if not isfinite(seconds):
+        raise typer.BadParameter("must be a finite number")
+    return seconds
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Refuse a file that cannot be written, before anybody waits for a run; leaves no file behind."""
+    if path is None:
+        return None
+    existed = path.exists()
+    try:
+        with path.open("a"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"acache {version('acache-core')}")
+        raise typer.Exit
+
+
+@app.callback()
+def acache(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """An asyncio-native caching library."""
+
+
+@app.command()
+def demo(
+    *,
+    seed: Annotated[int, typer.Option(help="Of the data and the traffic.")] = 1,
+    readers: Annotated[int, typer.Option(min=1, max=20_000, help="How many read at the same time.")] = 1_000,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=600, callback=_finite, help="Of traffic, for all phases together.")
+    ] = 24,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", callback=_writable, help="Write every figure as JSON."),
+    ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", callback=_writable, help="Write a page with plots."),
+    ] = None,
+) -> None:
+    """Run five ways to cache against a real SQLite database, and measure them.
+
+    The same seeded traffic meets no cache, naive cache-aside, a mutex, XFetch alone, and acache."""
+    if json_file is not None and json_file == html_file:
+        raise typer.BadParameter("--json and --html name the same file")
+    try:
+        with progress(Console(stderr=True)) as show:
+            result = asyncio.run(run_demo(Options(seed=seed, readers=readers, seconds=seconds), show))
+        render(result, Console())
+        _save(result, json_file=json_file, html_file=html_file)
+    except (OSError, sqlite3.Error) as error:
+        typer.echo(f"acache: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _save(result: DemoResult, *, json_file: Path | None, html_file: Path | None) -> None:
+    for path, text in ((json_file, result.to_json()), (html_file, page(result))):
+        if path is not None:
+            path.write_text(text, encoding="utf-8")
+            typer.echo(f"wrote {path}")

@@ -1,0 +1,73 @@
+"""The result in words and numbers, for the terminal and the page alike. Knows neither."""
+
+from typing import Final
+
+from acache.cli.demo.database import ORDERS, USERS
+from acache.cli.demo.result import TOLERANCE, DemoResult, RefreshResult, StrategyResult
+
+HEADINGS: Final = (
+    "strategy",
+    "queries",
+    "of the hottest key",
+    "peak of one key",
+    "not void",
+    "stale reads",
+    "reads/s",
+    "p50 ms",
+    "p99 ms",
+)
+"""Of the columns that `cells` fills."""
+
+NOTES: Final = (
+    "peak: most queries of one key in flight at once, waiting for a connection or running",
+    "not void: the same without those met by an invalidation",
+    "stale: began after an invalidation had returned, got a row older than its commit",
+)
+
+
+def setting(result: DemoResult) -> str:
+    """Return what was run, in a few sentences."""
+    return (
+        f"{result.readers:,} concurrent readers of {result.hot_keys} hot users, out of {USERS:,} users and "
+        f"{ORDERS:,} orders in a SQLite file. Values live {1000 * result.ttl:.0f} ms; a writer changes "
+        f"{result.writes_per_second:.0f} rows a second and invalidates them. "
+        f"Every strategy met the same seeded traffic. Seed {result.seed}, {result.cores} cores, "
+        f"Python {result.python}, acache {result.version}; {result.total_seconds:.1f} s in total."
+    )
+
+
+def cells(result: StrategyResult) -> tuple[str, ...]:
+    """Return a strategy's row under `HEADINGS`."""
+    return (
+        result.name,
+        f"{result.queries:,}",
+        f"{result.queries_of_hottest_key:,}",
+        f"{result.peak_of_one_key:,}",
+        f"{result.peak_of_one_key_not_void:,}",
+        f"{result.stale_reads:,}",
+        f"{result.reads_per_second:,.0f}",
+        milliseconds(result.p50_ms),
+        milliseconds(result.p99_ms),
+    )
+
+
+def milliseconds(value: float) -> str:
+    """Return a duration with the digits that mean something."""
+    return f"{value:.3f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def refresh_verdict(result: RefreshResult) -> str:
+    """Return how the loads compare with the closed form, ending in PASS or FAIL."""
+    head = _mean([key.head_start_ms for key in result.keys])
+    measured = _mean([key.measured_head_start_ms for key in result.keys])
+    loads = sum(key.loads for key in result.keys)
+    return (
+        f"{loads} loads of {len(result.keys)} keys in {result.seconds:.1f} s without invalidations. "
+        f"Loads per key / (1 + elapsed / (ttl - mean head start)): {result.ratio:.3f} on average; "
+        f"mean head start {measured:.1f} ms, by the closed form {head:.1f} ms. "
+        f"{'PASS' if result.passed else 'FAIL'} (within {TOLERANCE:.0%})"
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
