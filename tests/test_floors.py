@@ -55,7 +55,9 @@ def of_the_core(path):
 
 
 def in_the_table(name):
-    assert name in FLOOR, f"src/acache/{name} stands on no floor: add it to the table of floors in {TABLE.name}"
+    assert name in FLOOR, (
+        f"src/acache/{name} stands on no floor: add it to the table of floors in {TABLE.name}"
+    )
     return FLOOR[name]
 
 
@@ -88,7 +90,9 @@ def test_a_pure_module_knows_no_loop_no_time_no_chance_and_no_log(name):
             }
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if home(path) not in {"clock", "cli", APART}], ids=str)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if home(path) not in {"clock", "cli", APART}], ids=str
+)
 def test_only_the_clock_reads_time(path):
     assert "time" not in imports(CORE / path)
 
