@@ -9,7 +9,8 @@ The rules, which every store with claims repeats at its own side of the wire:
 - A token may store only while it is present, alone and untainted: then nobody else can have
   changed the name since the token was given.
 
-Keys and tags are names alike; a user keeps one `Claims` for each."""
+Keys and tags are names alike; a user keeps one `Claims` for each.
+"""
 
 from collections.abc import Iterator
 from math import inf
@@ -35,7 +36,8 @@ class Claims:
 
     Without them nothing ever ends by itself: so a process uses it for its own blocks. A name is
     known only while something stands on it; ended claims go when their name is next used, or all
-    of them by `expire`."""
+    of them by `expire`.
+    """
 
     __slots__ = ("_names",)
 
