@@ -19,13 +19,12 @@ has the same text. Templates in which that would not hold, such as "{a}-{b}", ar
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import blake2b
 from keyword import iskeyword
 from typing import Any, Final
 
 from acache._signature import CallShape, Names
-from acache._text import reader, scalar, text
+from acache._text import WORDS, reader, scalar, text
 from acache.errors import InvalidKey, InvalidTemplate
 
 MAX_KEY: Final = 1024
@@ -38,6 +37,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 # What tells two values apart: a character that no text of a value has, or has within parentheses only.
 _SEPARATES = re.compile(r"[^A-Za-z0-9_.@%'(),=-]|^[^()]*[,=][^()]*$")
+# Tests for the values whose text an f-string makes without a call of ours. `__class__` is cheaper than
+# `type()`; what is an identifier can be no number.
+_COMMON: Final[dict[type[Any] | None, str]] = {
+    int: "{first}.__class__ is {int}",
+    str: "{first}.__class__ is {str} and {value}.isascii() and {value}.isalnum()",
+    None: "{first}.__class__ is {int} or {value}.__class__ is {str} and {value}.isascii()"
+    " and {value}.isidentifier() and {value} not in {words}",
+}
+_MEANINGS: Final = {"int": int, "str": str, "words": WORDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +55,14 @@ class Template:
     text: str
     literals: tuple[str, ...]  # what stands before, between and after the fields
     fields: tuple[str, ...]  # "user_id", "self.tenant", or "" for a positional {}
+    pattern: str  # for the % operator, which is what formats fastest
 
     @classmethod
     def parse(cls, text: str) -> "Template":
         """Return the template that *text* spells, or raise InvalidTemplate."""
         pieces = _FIELD.split(text)
-        template = cls(text, tuple(pieces[::2]), tuple(pieces[1::2]))
+        pattern = "%s".join(each.replace("%", "%%") for each in pieces[::2])
+        template = cls(text, tuple(pieces[::2]), tuple(pieces[1::2]), pattern)
         problem = _problem_of(template)
         if problem:
             raise InvalidTemplate(f"template {text!r} {problem}")
@@ -73,14 +83,13 @@ class Template:
 
         It is what `expression` yields for values that no annotation describes. Raises TypeError unless
         each field has one value, UncacheableArgument for a value without canonical text."""
-        rest = [each for each in self.fields if not each or each not in named]
-        if len(args) != len(rest) or not named.keys() <= set(self.fields) - {""}:
+        rest = [each for each in self.fields if each not in named] if named else self.fields
+        if len(args) != len(rest) or (named and not named.keys() <= set(self.fields)):
             raise TypeError(_wrong_values(self, len(args), named))
-        given = iter(args)
-        key = self.literals[0]
-        for each, literal in zip(self.fields, self.literals[1:], strict=True):
-            key += text(named[each] if each in named else next(given)) + literal
-        return finish(key)
+        if named:
+            given = iter(args)
+            args = tuple(named[each] if each in named else next(given) for each in self.fields)
+        return finish(self.pattern % tuple(map(text, args)))
 
     def expression(self, shape: CallShape, names: Names, *, item: str | None = None) -> str:
         """Return the source of an expression that yields the unfinished key of a call of *shape*.
@@ -181,6 +190,8 @@ def _check_field(template: Template, path: str, shape: CallShape, item: str | No
     if item is not None and root == shape.iterable:
         raise InvalidTemplate(f"template {template.text!r} names {{{root}}}: write {{}} for each of them")
     if root and root not in known:
+        from difflib import get_close_matches  # for this one message
+
         close = get_close_matches(root, known, 1, 0.5)
         hint = f", did you mean {{{close[0]}}}?" if close else ""
         raise InvalidTemplate(
@@ -198,23 +209,14 @@ def _value_source(path: str, shape: CallShape, names: Names, item: str) -> str:
     else:
         remedy = f'name the part that identifies it in the template, e.g. "{{{path}.id}}"'
     read = names.bind(f"read_{value.replace('.', '_')}", reader(kind, label=label, remedy=remedy))
+    first = value
     if "." in path:  # evaluated once, then known by a name of our own
-        part = names.fresh("part")
-        return _fast_source(kind, part, f"({part} := {path})", read, names)
-    return _fast_source(kind, value, value, read, names)
-
-
-def _fast_source(kind: type[Any] | None, value: str, first: str, read: str, names: Names) -> str:
-    """Return the source that writes *value*, where the common case of its type calls no function of ours.
-
-    *first* is how the value is spelt where it is evaluated first."""
-    if kind is str:
-        test = f"{first}.__class__ is {names.bind('str', str)} and {value}.isalnum() and {value}.isascii()"
-    elif kind is int or kind is None:
-        test = f"{first}.__class__ is {names.bind('int', int)}"
-    else:
+        value = names.fresh("part")
+        first = f"({value} := {path})"
+    if kind not in _COMMON:
         return f"{read}({first})"
-    return f"{value} if {test} else {read}({value})"
+    known = {each: names.bind(each, meaning) for each, meaning in _MEANINGS.items()}
+    return f"{value} if {_COMMON[kind].format(first=first, value=value, **known)} else {read}({value})"
 
 
 def _in_source(literal: str) -> str:

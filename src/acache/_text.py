@@ -31,9 +31,12 @@ from acache.errors import UncacheableArgument
 Writer = Callable[[Any], str]
 """Writes one value, or raises NoText."""
 
+WORDS: Final = frozenset({"None", "True", "False", "inf", "nan"})
+"""The identifiers that a str is quoted for: unquoted they are the text of another value."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_.@-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.@-]+")
-_NUMBER = r"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf|infinity|nan)"
-_LITERAL = re.compile(rf"|None|True|False|{_NUMBER}", re.ASCII | re.IGNORECASE)
+_LITERAL = re.compile(rf"|{'|'.join(WORDS)}|-inf|[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _MICROSECOND = timedelta(microseconds=1)
 _EXACT_IN_FLOAT = 2**53  # beyond it two ints would become one float
 
@@ -87,12 +90,16 @@ def reader(kind: type[Any] | None, *, label: str, remedy: str) -> Callable[[obje
 
 def writer(kind: type[Any]) -> Writer:
     """Return what writes a value whose annotation is the scalar *kind*: bare, or tagged if it is none."""
-    bare = _member if issubclass(kind, Enum) else _SCALARS[kind]
-    return lambda value: bare(value) if _fits(value, kind) else _tagged(value)
+    if issubclass(kind, Enum):  # not of a class below *kind*: two of them may share a name
+        return lambda value: escape(value._name_) if type(value) is kind and _named(value) else _tagged(value)
+    bare = _SCALARS[kind]
+    return lambda value: bare(value) if type(value) is kind or _fits(value, kind) else _tagged(value)
 
 
 def escape(raw: str) -> str:
     """Return *raw* with everything but `[A-Za-z0-9_.@-]` percent-escaped by UTF-8 bytes."""
+    if _SAFE.fullmatch(raw):
+        return raw
     return _UNSAFE.sub(lambda found: _percent(found[0].encode("utf-8", "surrogatepass")), raw)
 
 
@@ -107,7 +114,7 @@ def _write(value: object) -> str:
     if kind is str:
         raw = str(value)
         return f"'{escape(raw)}'" if _LITERAL.fullmatch(raw) else escape(raw)
-    return _SIMPLE[kind](value) if kind in _SIMPLE else _tagged(value)
+    return _LITERALS[kind](value) if kind in _LITERALS else _tagged(value)
 
 
 def _tagged(value: object) -> str:
@@ -122,7 +129,7 @@ def _tagged(value: object) -> str:
 def _inside(value: Any, kind: type[Any]) -> str:
     """Write a value of somebody's own class: a subclass like its base, as long as it compares like it."""
     if isinstance(value, Enum):
-        return _member(value)
+        return escape(value._name_) if _named(value) else _tagged(value._value_)
     base = next((base for base in kind.__mro__ if base in _WRITERS), None)
     if base is not None and kind.__eq__ is base.__eq__:
         return _WRITERS[base](value)
@@ -133,26 +140,20 @@ def _inside(value: Any, kind: type[Any]) -> str:
     raise NoText(kind)
 
 
-def _member(member: Enum) -> str:
-    return escape(member._name_) if _named(member) else _tagged(member._value_)
-
-
 def _named(member: Enum) -> bool:
     # Combined flags have invented names, such as "READ|WRITE", or none.
     return type(member).__members__.get(member._name_) is member
 
 
 def _fits(value: object, kind: type[Any]) -> bool:
-    """Whether *value* is what the annotation *kind* promises, and its bare text says all about it."""
+    """Whether *value*, of another class than *kind*, is nevertheless what that annotation promises."""
     if kind is float and isinstance(value, int):
         return -_EXACT_IN_FLOAT <= value <= _EXACT_IN_FLOAT
-    if issubclass(kind, Enum):  # not of a class below *kind*: two of them may share a name
-        return type(value) is kind and _named(value)
     return isinstance(value, kind) and not (kind is date and isinstance(value, datetime))
 
 
 def _percent(raw: bytes) -> str:
-    return "".join(f"%{byte:02X}" for byte in raw)
+    return "%" + raw.hex("%").upper()
 
 
 def _bytes(value: bytes) -> str:
@@ -189,7 +190,7 @@ _SCALARS: Final[dict[type[Any], Writer]] = {
     time: lambda value: escape(time.isoformat(value)),
     timedelta: lambda value: f"{timedelta.__floordiv__(value, _MICROSECOND)}us",
 }
-_SIMPLE: Final[dict[type[Any], Writer]] = {
+_LITERALS: Final[dict[type[Any], Writer]] = {
     NoneType: repr,
     int: int.__repr__,
     bool: bool.__repr__,
