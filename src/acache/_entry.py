@@ -13,19 +13,44 @@ MAX_EXPONENTIAL = 36.7368005696771
 
 @final
 class Entry:
-    """A value and what a reader needs to judge it."""
+    """A value and what a reader needs to judge it.
 
-    __slots__ = ("born", "calm_until", "delta", "expires", "fresh_until", "tags", "used", "value", "version")
+    The last block of attributes is for the one store that holds the entry: its place in the lists
+    that are linked through the entries themselves, so that any of them can leave at once and
+    nothing of it stays behind. They are unset while no list holds the entry."""
+
+    __slots__ = (
+        "_origin",
+        "calm_until",
+        "expires",
+        "fresh_until",
+        "key",
+        "later",
+        "newer",
+        "older",
+        "queue",
+        "sooner",
+        "tags",
+        "used",
+        "value",
+        "version",
+    )
 
     value: object
     calm_until: float  # before it a hit needs no decision at all
     fresh_until: float  # inf: until invalidated
     expires: float  # after it a store may forget the entry; nobody serves it
-    born: float  # when the load of the value began
-    delta: float  # how long the load took; 0 where nothing was loaded
+    _origin: complex  # born + delta·i: both in one object of 32 bytes, where two floats are 64
     tags: tuple[str, ...]
     version: str | None  # of the function that made the value
     used: bool  # set by readers, cleared by the store's eviction: the only field that changes
+
+    key: str | None  # under which a store holds it; None: no store does
+    queue: object  # of the store's eviction, with its neighbours there:
+    older: "Entry"
+    newer: "Entry"
+    sooner: "Entry"  # neighbours among the entries that are reclaimed together
+    later: "Entry"
 
     def __init__(
         self,
@@ -41,16 +66,33 @@ class Entry:
     ) -> None:
         """Make an entry that is fresh until *fresh_until* and worth keeping for *keep* seconds more."""
         self.value = value
-        self.born = born
+        self._origin = complex(born, delta)
         self.fresh_until = fresh_until
         # One float object serves several fields where they are equal: 32 bytes each, a million times.
         self.expires = fresh_until + keep if keep else fresh_until
         reach = MAX_EXPONENTIAL * beta * delta
         self.calm_until = fresh_until - reach if reach else fresh_until
-        self.delta = delta
         self.tags = tags
         self.version = version
         self.used = False
+        self.key = None
+
+    @property
+    def born(self) -> float:
+        """When the load of the value began."""
+        return self._origin.real
+
+    @property
+    def delta(self) -> float:
+        """How long the load took; 0 where nothing was loaded."""
+        return self._origin.imag
+
+    def twin(self) -> "Entry":
+        """Return an equal entry, unread, that no store holds."""
+        twin = Entry(self.value, tags=self.tags, version=self.version)
+        twin.calm_until, twin.fresh_until, twin.expires = self.calm_until, self.fresh_until, self.expires
+        twin._origin = self._origin
+        return twin
 
     def __repr__(self) -> str:
         """Show the times but never the value, which may be secret."""
