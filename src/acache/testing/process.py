@@ -93,7 +93,7 @@ class Process:
     async def join(self) -> None:
         """Wait until every spawned task has ended or the process is killed.
 
-        Raises the error of the first task that has one; cancelled tasks are fine. Cancelling ends the wait only."""
+        Raises the error of the first that failed; cancelled ones are fine. Cancelling ends the wait only."""
         caller = asyncio.current_task()
         while not self.killed and (others := [task for task in self._spawned if task is not caller]):
             task = others[0]

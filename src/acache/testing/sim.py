@@ -27,11 +27,11 @@ class Sim:
     def __init__(self, loop: SimLoop, seed: int) -> None:
         self.loop = loop
         self.seed = seed
-        self.random = Random(f"{seed}/data")
+        self.random = Random(f"{seed}/data")  # noqa: S311 - a simulation, no secret
         """Random data for the scenario: a stream of its own, so that drawing from it moves no task."""
         self.failed_check: CheckFailed | None = None
         """The first check that did not hold, also if the code under test swallowed its exception."""
-        self._faults = Random(f"{seed}/faults")
+        self._faults = Random(f"{seed}/faults")  # noqa: S311
         self._main = Process(loop, loop.current_lane, SimClock(loop))
         self._processes = [self._main]
 

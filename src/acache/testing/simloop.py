@@ -73,9 +73,9 @@ class SimLoop(NoOutsideLoop):
         self.trace: list[tuple[float, str]] = []
         """Every task step and note, with its virtual time."""
         self._now = MONOTONIC_START
-        rng = Random(f"{seed}/schedule")
+        rng = Random(f"{seed}/schedule")  # noqa: S311 - a simulation, no secret
         self._scheduler = scheduler_for(scheduler, rng, depth=depth, steps=steps)
-        self._max_steps = max_steps
+        self._max_steps = self._turn_limit = max_steps
         self._detail = detail
         self._number: Callable[[], int] = count().__next__
         self._next_label: Callable[[], int] = count(1).__next__
@@ -139,7 +139,8 @@ class SimLoop(NoOutsideLoop):
             if not self._stopping:
                 raise Deadlock(self._deadlock_report())
             return
-        if self.turns >= self._max_steps:
+        if self.turns >= self._turn_limit:
+            self._turn_limit += self._max_steps  # so that a Runner can still cancel what is left
             raise Livelock(self._livelock_report())
         turn = ready[self._scheduler.choose(ready)]
         lane = turn.strand.lane
@@ -267,16 +268,14 @@ class SimLoop(NoOutsideLoop):
         return f"not done after {self.turns} turns (max_steps); of late it ran mostly {named}"
 
 
-def _stepping_task(callback: Callable[..., object]) -> "asyncio.Task[Any] | None":
+def _stepping_task(callback: Any) -> "asyncio.Task[Any] | None":
     """Return the task whose step *callback* is, or None for a plain callback.
 
-    The C implementation queues a step as a `TaskStepMethWrapper` and a wake-up as its method `task_wakeup`;
-    both are bound to the task. A canary test compares this with the interpreter at hand."""
-    kind = type(callback)
+    asyncio's C code queues a step as a `TaskStepMethWrapper` and a wake-up as the method `task_wakeup`, each
+    bound to the task. A canary test compares this with the interpreter at hand."""
+    kind: type[object] = callback.__class__
     if kind is BuiltinMethodType:
-        if callback.__name__ != "task_wakeup":
-            return None
-    elif kind.__name__ != "TaskStepMethWrapper":
-        return None
-    task: object = getattr(callback, "__self__", None)
-    return task if isinstance(task, asyncio.Task) else None
+        is_step = callback.__name__ == "task_wakeup"
+    else:
+        is_step = kind.__name__ == "TaskStepMethWrapper"
+    return callback.__self__ if is_step else None
