@@ -13,6 +13,8 @@ class _Sentinel(Enum):
     def __repr__(self) -> str:
         return self.value
 
+    __str__ = __repr__
+
     def __bool__(self) -> bool:
         return False
 

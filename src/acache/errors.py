@@ -68,6 +68,10 @@ class LoadTimeout(CacheError, TimeoutError):
     """A load took longer than the caller wanted to wait, or than `max_load_time`."""
 
 
+class LoadCancelled(CacheError):
+    """A load was cancelled by something other than its callers: from within, or by closing the cache."""
+
+
 class Overloaded(CacheError):
     """`max_loads` loads are running and `max_queue` more are waiting."""
 

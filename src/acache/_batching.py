@@ -1,0 +1,106 @@
+"""Make one request of all that are asked for in one tick of the loop.
+
+A batch runs in a task of its own, so that no caller's cancellation harms another. It takes
+callbacks, not futures: a thousand reads that hit cost no task and no future of ours. An item can
+be joined until its batch departs; afterwards it starts another."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context
+from typing import Any, Generic, TypeVar, final
+
+from acache._singleflight import INSIDE, Node
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+
+Landed = Callable[[R | None, BaseException | None], None]
+"""Takes the answer of the whole batch, or its error. Synchronous; must not raise."""
+
+
+@final
+class Batch(Node, Generic[K, R]):
+    """The requests of one tick."""
+
+    __slots__ = ("items", "nested", "task", "waiting")
+
+    def __init__(self) -> None:
+        """Start empty."""
+        super().__init__()
+        self.items: dict[K, list[Landed[R]]] = {}
+        self.waiting = 0
+        self.nested = False  # somebody inside a load asked: it runs in that one's slot
+        self.task: asyncio.Task[None] | None = None
+
+    def leave(self) -> None:
+        """Note that one of those who asked no longer wants an answer; cancel when none does."""
+        self.waiting -= 1
+        if self.waiting <= 0 and self.task is not None:
+            self.task.cancel()
+
+
+Send = Callable[["Batch[K, R]", Sequence[K]], Awaitable[R]]
+"""Makes the request for all items of a batch."""
+
+
+class Batcher(Generic[K, R]):
+    """Collects items during a tick, per group, and sends each group together."""
+
+    __slots__ = ("_context", "_keep", "_loop", "_max_items", "_open")
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        keep: Callable[[asyncio.Task[Any]], object],
+        context: Callable[[], Context],
+        max_items: int = 1_000,
+    ) -> None:
+        """*keep* owns the task of a batch, which runs in what *context* returns."""
+        self._loop = loop
+        self._keep = keep
+        self._context = context
+        self._max_items = max_items
+        self._open: dict[Hashable, Batch[K, R]] = {}
+
+    def add(self, group: Hashable, send: Send[K, R], item: K, landed: Landed[R]) -> Batch[K, R]:
+        """Ask for *item* in this tick's batch of *group*, which the first asker's *send* requests.
+
+        *landed* is called once with the answer."""
+        batch = self._open.get(group)
+        if batch is None or len(batch.items) >= self._max_items:
+            batch = self._open[group] = Batch()
+            self._loop.call_soon(self._depart, group, batch, send)
+        batch.items.setdefault(item, []).append(landed)
+        batch.waiting += 1
+        return batch
+
+    def _depart(self, group: Hashable, batch: Batch[K, R], send: Send[K, R]) -> None:
+        if self._open.get(group) is batch:
+            del self._open[group]
+        if batch.waiting <= 0:
+            batch.over = True
+            return
+        context = self._context()
+        context.run(INSIDE.set, batch)
+        task = batch.task = self._loop.create_task(_run(batch, send), context=context)
+        if not task.done():
+            self._keep(task)
+            task.add_done_callback(lambda _: _land(batch, None, asyncio.CancelledError()))
+
+
+async def _run(batch: Batch[K, R], send: Send[K, R]) -> None:
+    try:
+        answer = await send(batch, list(batch.items))
+    except Exception as error:  # noqa: BLE001 - it goes to those who asked
+        _land(batch, None, error)
+    else:
+        _land(batch, answer, None)
+
+
+def _land(batch: Batch[K, R], answer: R | None, error: BaseException | None) -> None:
+    if batch.over:
+        return
+    batch.over = True
+    for landed in [landed for asked in batch.items.values() for landed in asked]:
+        landed(answer, error)

@@ -1,0 +1,520 @@
+"""`Cache`: the thin façade. Checks what callers hand in and passes it on."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from types import FunctionType, TracebackType
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
+
+from acache._decorators import Cached, Wiring, wrap
+from acache._engine import Engine
+from acache._explain import Explanation, explain
+from acache._guarantees import guarantees
+from acache._keys import Template, check_key
+from acache._many import CachedMany, ManyWiring, wrap_many
+from acache._policy import Options, Policy, entry_of, plan
+from acache._process import Call, Group, Observer
+from acache._settings import Settings, build
+from acache._stats import Report, Stats, Tally, judge, total
+from acache._types import NewId
+from acache._writing import Commit, Fence
+from acache.clock import SYSTEM_CLOCK, Clock
+from acache.errors import ConfigurationError, DuplicateTemplate
+from acache.protocols import Codec, LocalStore, RemoteStore
+
+P = ParamSpec("P")
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+DIRECT = "direct calls"  # the row of stats that get, set and get_or_load count in
+
+
+class Cache:
+    """A cache: a local store, or a remote store, or both.
+
+    Usable at import time, in several event loops one after the other, and after fork. One cache
+    serves one thread at a time. `async with cache:` closes it at the end and opens it again."""
+
+    def __init__(
+        self,
+        store: str | LocalStore | RemoteStore | None = None,
+        *,
+        near: str | LocalStore | bool | None = None,
+        namespace: str = "default",
+        policy: Policy | None = None,
+        codec: str | Codec | None = None,
+        signing_keys: Sequence[bytes] = (),
+        max_loads: int | None = None,
+        max_queue: int = 10_000,
+        max_staleness: float = 5.0,
+        max_ttl: float = 30 * 86_400.0,
+        max_value_bytes: int = 16 * 1024 * 1024,
+        failover_window: float = 30.0,
+        wait_replicas: int = 0,
+        verify: float = 0.0,
+        inherit_context: Iterable[ContextVar[Any]] = (),
+        on_lost_invalidation: Literal["retry", "raise"] = "retry",
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random | None = None,
+        ids: NewId | None = None,
+    ) -> None:
+        """Make a cache; nothing is connected and no event loop is needed.
+
+        *store*: a URL such as "memory://?max_entries=100000", a store object, or None for a local
+        store of 10,000 entries. *near*: a local store in front of a remote one; True for a default.
+        *policy*: defaults for every call, anything but `ttl`. *max_loads*: loads of different keys
+        at once, *max_queue* more may wait. *max_staleness*: seconds that a near copy may lag.
+        *inherit_context*: context variables that loads get from their first caller; they belong in
+        the key. *clock*, *rng* and *ids* are for tests.
+
+        Raises ConfigurationError and its kinds."""
+        self._settings = Settings(
+            store=store,
+            near=near,
+            namespace=namespace,
+            policy=policy or Policy(),
+            codec=codec,
+            signing_keys=tuple(signing_keys),
+            max_loads=max_loads,
+            max_queue=max_queue,
+            max_staleness=max_staleness,
+            max_ttl=max_ttl,
+            max_value_bytes=max_value_bytes,
+            failover_window=failover_window,
+            wait_replicas=wait_replicas,
+            verify=verify,
+            inherit_context=tuple(inherit_context),
+            on_lost_invalidation=on_lost_invalidation,
+            clock=clock,
+            rng=rng,
+            ids=ids,
+        )
+        self._wirings: list[Wiring] = []
+        self._templates: dict[tuple[str, str], str] = {}
+        self._keys_of: dict[str, Callable[..., str]] = {}
+        self._plans: dict[object, Policy] = {}
+        self._observers: list[Observer] = []
+        self._connect(self._settings, build(self._settings))
+
+    def _connect(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._plans.clear()
+        engine.process.observers = self._observers
+        for wiring in self._wirings:
+            wiring.connect(engine)
+
+    def configure(self, store: str | LocalStore | RemoteStore | None = None, **options: Any) -> None:
+        """Set the cache up anew, before its first use; functions may be decorated already.
+
+        Takes what the constructor takes; what is not named stays. Raises ConfigurationError once
+        the cache is in use."""
+        if self._engine.process.loop is not None:
+            raise ConfigurationError("configure() must come before the cache is first used")
+        unknown = options.keys() - Settings.__slots__
+        if unknown:
+            raise TypeError(f"unknown option {sorted(unknown)[0]!r}; known are {', '.join(Settings.__slots__)}")
+        settings = replace(self._settings, store=store or self._settings.store, **options)
+        self._connect(settings, build(settings))
+
+    def __repr__(self) -> str:
+        """Show what it is, without addresses or keys."""
+        return f"<Cache namespace={self._settings.namespace!r} functions={len(self._wirings)}>"
+
+    # --- decorators ---------------------------------------------------------------------------------
+
+    def cached(
+        self,
+        template: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> Callable[[Callable[P, Awaitable[R]]], Cached[P, R]]:
+        """Cache the results of an async function or method.
+
+        *template* builds the key from the parameters, `"user:{user_id}"`; without one all of them
+        do. *tags* are templates too. Options are those of `Policy`; `ttl` is required.
+
+        Raises NoInvalidationPlan, InvalidPolicy, InvalidTemplate, DuplicateTemplate, and TypeError
+        for what is not an async function. Calls raise what the function raises, LoadTimeout,
+        RecursiveLoad, Overloaded, UncacheableArgument. Cancelling a caller is private to it."""
+        templates = names("tags", tags)
+
+        def decorate(function: Callable[P, Awaitable[R]]) -> Cached[P, R]:
+            wrapper, wiring, keys = wrap(
+                function, template, templates, lambda **of: Wiring(options=options, policy=policy, **_plannable(of, templates))
+            )
+            self._adopt("cached", keys, wiring)
+            if isinstance(getattr(wrapper, "key", None), FunctionType):
+                self._keys_of.setdefault(keys.shape, wrapper.key)
+            return cast("Cached[P, R]", wrapper)
+
+        return decorate
+
+    @overload
+    def cached_many(
+        self, template: str, *, tags: Iterable[str] = (), policy: Policy | None = None, **options: Unpack[Options]
+    ) -> Callable[
+        [Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]
+    ]: ...
+    @overload
+    def cached_many(
+        self,
+        template: None = None,
+        *,
+        tags: Iterable[str] = (),
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> Callable[
+        [Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]
+    ]: ...
+    def cached_many(
+        self,
+        template: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> Callable[[Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]]:
+        """Cache, per id, the results of an async function from a list of ids to a mapping.
+
+        It is called with any iterable of ids and returns those that exist; what is missing is
+        loaded in one call, together with what other callers miss in the same tick, and ids that
+        the function does not return are remembered for `missing_ttl`. `{}` in the *template* and
+        the *tags* is the id. Options and errors are those of `cached`."""
+        templates = names("tags", tags)
+
+        def decorate(
+            function: Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]],
+        ) -> CachedMany[K, P, V]:
+            wrapper, wiring, keys = wrap_many(
+                function, template, templates, lambda **of: ManyWiring(options=options, policy=policy, **_plannable(of, templates))
+            )
+            self._adopt("cached_many", keys, wiring)
+            if isinstance(getattr(wrapper, "key", None), FunctionType):
+                self._keys_of.setdefault(keys.shape, wrapper.key)
+            return cast("CachedMany[K, P, V]", wrapper)
+
+        return decorate
+
+    def _adopt(self, kind: str, template: Template, wiring: Wiring) -> None:
+        owner = self._templates.get((kind, template.shape))
+        if owner is not None and owner != wiring.name:
+            raise DuplicateTemplate(
+                f"{wiring.name} and {owner} would share the keys {template.shape!r}: give one another template"
+            )
+        wiring.connect(self._engine)
+        self._templates[kind, template.shape] = wiring.name
+        # A function that is defined again, as in a notebook, takes the place of its former self.
+        self._wirings = [other for other in self._wirings if other.name != wiring.name] + [wiring]
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:  # noqa: A002
+        """Return the cached value of *key*, or *default*; a cached None is None.
+
+        *type* is what the value shall be decoded into, where a remote store holds bytes."""
+        found = await self._engine.look([check_key(key)], type, self._direct)
+        return found.get(key, default)
+
+    async def get_many(self, keys: Iterable[str], *, type: Any = Any) -> dict[str, Any]:  # noqa: A002
+        """Return the values of those of *keys* that are cached."""
+        return await self._engine.look([check_key(key) for key in names("keys", keys)], type, self._direct)
+
+    @overload
+    async def get_or_load(
+        self,
+        key: str,
+        load: Callable[[], Awaitable[R]],
+        *,
+        tags: Iterable[str] = ...,
+        type: type[R] | None = ...,
+        policy: Policy | None = ...,
+        **options: Unpack[Options],
+    ) -> R: ...
+    @overload
+    async def get_or_load(
+        self,
+        key: str,
+        load: Callable[[], Awaitable[R]],
+        *,
+        tags: Iterable[str] = ...,
+        type: Any = ...,
+        policy: Policy | None = ...,
+        **options: Unpack[Options],
+    ) -> R: ...
+    async def get_or_load(
+        self,
+        key: str,
+        load: Callable[[], Awaitable[R]],
+        *,
+        tags: Iterable[str] = (),
+        type: Any = None,
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> R:
+        """Return the cached value of *key*, or what *load*, an async function, returns.
+
+        An early or stale refresh runs inline in one elected caller (`refresh="caller"`), because
+        an ad-hoc loader may close over what ends with its request. Options are those of `Policy`.
+        Raises what the load raises, LoadTimeout, RecursiveLoad, Overloaded, NoInvalidationPlan."""
+        check_load(load, "load")
+        call = Call(
+            policy=self._plan("get_or_load", policy, options, DEFAULT_CALLER),
+            tally=self._direct,
+            load=load,
+            tags=self._tags(tags),
+            type=Any if type is None else type,
+        )
+        return cast("R", await self._engine.read(check_key(key), call))
+
+    async def get_or_load_many(
+        self,
+        keys: Iterable[str],
+        load_many: Callable[[list[str]], Awaitable[Mapping[str, V]]],
+        *,
+        tags: Iterable[str] = (),
+        type: Any = Any,  # noqa: A002
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> dict[str, V]:
+        """Return the values of *keys*; *load_many* gets the missing ones in one call.
+
+        Keys that it does not return do not exist: they are left out and remembered for
+        `missing_ttl`. Options and errors are those of `get_or_load`."""
+        check_load(load_many, "load_many")
+        plan_ = self._plan("get_or_load_many", policy, options, DEFAULT_CALLER)
+        tally, given = self._direct, self._tags(tags)
+        group = Group(identity=object(), load=cast("Any", load_many))
+
+        def call_of(key: str) -> Call:
+            return Call(policy=plan_, tally=tally, group=group, id=key, tags=given, type=type)
+
+        wanted = [check_key(key) for key in names("keys", keys)]
+        shared = Call(policy=plan_, tally=tally, type=type)
+        found = await self._engine.read_many(dict.fromkeys(wanted), shared, call_of)
+        return {key: value for key, value in found.items() if value is not None}
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    async def set(
+        self,
+        key: str,
+        value: object,
+        *,
+        tags: Iterable[str] = (),
+        type: Any = Any,  # noqa: A002
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Store *value*; afterwards no read of *key* gets anything that was loaded before.
+
+        If the caller is cancelled the value is stored all the same."""
+        await self.set_many({key: value}, tags=tags, type=type, policy=policy, **options)
+
+    async def set_many(
+        self,
+        items: Mapping[str, object],
+        *,
+        tags: Iterable[str] = (),
+        type: Any = Any,  # noqa: A002
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Store several values, each as `set` does."""
+        plan_ = self._plan("set", policy, options)
+        process, given = self._engine.process, self._tags(tags)
+        now = process.clock.monotonic()
+        ttl = cast("float | None", plan_.ttl)
+        entries = {
+            check_key(key): entry_of(value, ttl, now=now, policy=plan_, rand=process.draw(), born=now, tags=given)
+            for key, value in items.items()
+        }
+        await self._engine.set(entries, type)
+
+    async def invalidate(self, *keys: str, tags: Iterable[str] = ()) -> None:
+        """Drop *keys*, and every entry that carries one of *tags*.
+
+        Once it returned no read gets a value whose load began before the call. If the caller is
+        cancelled the invalidation goes on."""
+        await self._engine.invalidate(tuple(map(check_key, keys)), self._tags(tags))
+
+    async def clear(self) -> None:
+        """Drop everything in the cache's namespace, in one step."""
+        await self._engine.clear()
+
+    @asynccontextmanager
+    async def writing(self, *keys: str, tags: Iterable[str] = ()) -> AsyncIterator["Writer"]:
+        """Fence *keys* and *tags* around a write to the source.
+
+        While the block runs, loads of them are served but not stored by anybody; when it has ended,
+        however it ended, nothing that was loaded before is left. `commit` on the writer notes a
+        value to store after a clean end, where no other writer came between."""
+        given = self._tags(tags)
+        fence = Fence(self._engine, tuple(map(check_key, keys)), given)
+        await fence.enter()
+        clean = False
+        try:
+            yield Writer(self, fence)
+            clean = True
+        finally:
+            await fence.exit(clean=clean)
+
+    # --- names --------------------------------------------------------------------------------------
+
+    def key(self, template: str, *args: object, **named: object) -> str:
+        """Return the key that the decorators build from *template* and these values.
+
+        Where a function of this cache has a template of this shape, its annotations count."""
+        parsed = Template.parse(template)
+        build_key = self._keys_of.get(parsed.shape)
+        if build_key is not None and not named and len(args) == len(parsed.fields):
+            try:
+                return build_key(*args)
+            except TypeError:  # the function has other parameters, or another order
+                pass
+        return parsed.format(*args, **named)
+
+    def tag(self, template: str, *args: object, **named: object) -> str:
+        """Return the tag that the decorators build from *template* and these values."""
+        return Template.parse(template).format(*args, **named)
+
+    # --- looking ------------------------------------------------------------------------------------
+
+    async def explain(self, key: str) -> Explanation:
+        """Say where *key* is, its age and tags, who loads it, and why the last read missed."""
+        return await explain(self._engine, check_key(key))
+
+    def stats(self) -> Stats:
+        """Return the sum over all functions and direct calls."""
+        process = self._engine.process
+        entries = len(process.near.store) if isinstance(process.near.store, Sized) else 0
+        loading = 0 if process.loop is None else len(process.flights)
+        return total(process.tallies.values(), entries=entries, loading=loading)
+
+    def report(self) -> Report:
+        """Say per cached function what caching it costs and saves. Printing it shows a table."""
+        process = self._engine.process
+        return Report(
+            tuple(
+                judge(tally, invalidated=process.invalidated, until_invalidated=tally.ttl is None)
+                for tally in process.tallies.values()
+                if tally.name != DIRECT or tally.all_hits or tally.misses
+            )
+        )
+
+    @property
+    def guarantees(self) -> Mapping[str, str]:
+        """Which promises hold with the parts that this cache has, one sentence each."""
+        return guarantees(remote=None, leases=False, feed=False, near=True, signed=bool(self._settings.signing_keys))
+
+    def subscribe(self, observer: Observer) -> Callable[[], None]:
+        """Call *observer* with every event; return what ends that. Its errors are logged only."""
+        self._observers.append(observer)
+
+        def unsubscribe() -> None:
+            if observer in self._observers:
+                self._observers.remove(observer)
+
+        return unsubscribe
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Open the cache, also again after it was closed."""
+        self._engine.process.closed = False
+        self._engine.process.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the cache."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Finish invalidations, cancel loads and refreshes, close what was opened; no task is left.
+
+        Values stay in the local store. Safe to call twice; any other use is CacheClosed."""
+        await self._engine.aclose()
+
+    # --- helpers ------------------------------------------------------------------------------------
+
+    @property
+    def _direct(self) -> Tally:
+        return self._engine.process.tally(DIRECT)
+
+    def _tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+        return () if tags == () else tuple(check_key(tag, what="tag") for tag in names("tags", tags))
+
+    def _plan(
+        self, where: str, policy: Policy | None, options: Options, default: Policy | None = None
+    ) -> Policy:
+        """Return the policy of a direct call; those seen before are remembered."""
+        seen = (where, policy, *options.items())
+        try:
+            known = self._plans.get(seen)
+        except TypeError:  # an unhashable option, which the policy refuses below
+            known, seen = None, ()
+        if known is None:
+            base = self._settings.policy
+            base = base.over(default) if default is not None else base
+            known = plan(where, options, policy=policy, default=base, plannable=True)
+            if len(self._plans) < MAX_PLANS:
+                self._plans[seen] = known
+        return known
+
+
+MAX_PLANS = 256
+DEFAULT_CALLER = Policy(refresh="caller")
+
+
+class Writer:
+    """The writer inside `async with cache.writing(...)`."""
+
+    __slots__ = ("_cache", "_fence")
+
+    def __init__(self, cache: Cache, fence: Fence) -> None:
+        """Write behind *fence*."""
+        self._cache = cache
+        self._fence = fence
+
+    def commit(
+        self,
+        key: str,
+        value: object,
+        *,
+        tags: Iterable[str] | None = None,
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Note *value* to be stored under *key* if the block ends cleanly.
+
+        *key* and *tags* (default: all) must be among those of the block; ValueError otherwise."""
+        cache = self._cache
+        given = tuple(self._fence.tags) if tags is None else cache._tags(tags)
+        self._fence.note(
+            check_key(key), Commit(value=value, policy=cache._plan("commit", policy, options), tags=given)
+        )
+
+
+def names(parameter: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Return *given* as a tuple; a bare str, whose letters nobody means, is a TypeError."""
+    if isinstance(given, str | bytes):
+        raise TypeError(f"{parameter} takes an iterable of str, not {given!r}: write {parameter}=[{given!r}]")
+    return tuple(given)
+
+
+def check_load(load: object, parameter: str) -> None:
+    """Raise TypeError unless *load* can be called."""
+    if not callable(load):
+        kind = type(load).__name__
+        raise TypeError(f"{parameter} must be an async function, not {kind}: pass the function, do not call it")
+
+
+def _plannable(of: dict[str, Any], tags: tuple[str, ...]) -> dict[str, Any]:
+    return {**of, "plannable": of["plannable"] or bool(tags)}

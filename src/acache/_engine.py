@@ -1,0 +1,333 @@
+"""Read, refresh, invalidate and write: what every public verb comes down to.
+
+What is near is judged here (`decide`); what is not becomes a flight. Who may store a value, and
+where, is the authority's business: this process alone (`_solo`), or a fleet that shares a remote
+store (`_fleet`)."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
+from typing import Any, Protocol
+
+from acache._entry import Entry
+from acache._loading import LOADING
+from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
+from acache._process import Arrival, Call, CacheFlight, Process
+from acache._singleflight import join_all
+from acache.errors import LoadTimeout
+from acache.events import Cleared, HeadStartTooLong, Invalidated
+
+
+class Authority(Protocol):
+    """Who may store what."""
+
+    def start(self, flight: CacheFlight) -> None:
+        """Drive a registered flight until it lands."""
+        ...
+
+    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:  # noqa: A002
+        """Return the entries of *keys* that are held elsewhere than near."""
+        ...
+
+    async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
+        """Store *items*."""
+        ...
+
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """Drop *keys* and *tags*."""
+        ...
+
+    async def clear(self) -> None:
+        """Drop everything."""
+        ...
+
+    async def fence(self, keys: Sequence[str], tags: Sequence[str], token: bytes) -> None:
+        """Drop *keys* and *tags* and keep everybody from storing them."""
+        ...
+
+    async def release(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, commits: Mapping[str, Entry]
+    ) -> frozenset[str]:
+        """End the fence, storing *commits* where nobody else touched them."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        ...
+
+
+class Engine:
+    """The verbs over one process's state and one authority."""
+
+    __slots__ = ("authority", "process")
+
+    def __init__(self, process: Process, authority: Authority) -> None:
+        """Take the state and who decides about storing."""
+        self.process = process
+        self.authority = authority
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    async def read(self, key: str, call: Call) -> Any:
+        """Return the value of *key*, loaded if need be.
+
+        Raises what the load raised, LoadTimeout, RecursiveLoad, Overloaded. Cancelling is private."""
+        process = self.process
+        process.enter()
+        while True:
+            entry, verdict = self.judge(key, call.policy)
+            if verdict is not MISS and verdict is not GRACE:
+                assert entry is not None  # noqa: S101 - only a miss has none
+                inline = self.serve(key, call, entry, verdict)
+                return entry.value if inline is None else await _refreshed(inline, entry)
+            mark = process.near.ledger.mark
+            flight = self._fly(key, call, entry)
+            arrival = await self._wait(flight, call)
+            # A tag that the load added may have been invalidated before this caller came.
+            if arrival.tags and mark != flight.mark and not process.current(flight, arrival.tags):
+                continue
+            if arrival.stale:
+                call.tally.stale += 1
+            return arrival.value
+
+    def judge(self, key: str, policy: Policy) -> tuple[Entry | None, Verdict]:
+        """Return what is near of *key* and what it is worth to this read."""
+        process = self.process
+        now = process.clock.monotonic()
+        entry = process.near.get(key, now)
+        if entry is None:
+            return None, MISS
+        if policy.version is not None and entry.version is not None and entry.version != policy.version:
+            return entry, MISS
+        if now < entry.calm_until:
+            return entry, FRESH
+        retry_at = process.retry_at.get(key, 0.0)
+        return entry, decide(entry, now=now, rand=process.draw(), policy=policy, retry_at=retry_at)
+
+    def _reason(self, key: str, call: Call, old: Entry | None) -> str:
+        if old is None:
+            heard = not self.process.near.ledger.quiet(key, call.tags, since=0)
+            return "invalidated" if heard else "not cached: never stored, or evicted"
+        if old.version != call.policy.version:
+            return f"stored by version {old.version!r}, wanted {call.policy.version!r}"
+        return "expired"
+
+    def _joinable(self, key: str) -> CacheFlight | None:
+        flight = self.process.flights.get(key)
+        if flight is None:
+            return None
+        assert isinstance(flight, CacheFlight)  # noqa: S101 - the process registers no others
+        slots = self.process.slots
+        if slots is not None and LOADING.get() is not None:
+            slots.lend(flight)
+        return flight
+
+    def start(self, key: str, call: Call, *, old: Entry | None, refresh: bool = False) -> CacheFlight:
+        """Begin a flight and have it driven; with an eager task it may be over already."""
+        flight = self.process.begin(key, call, old=old, refresh=refresh)
+        flight.kept = refresh
+        self.authority.start(flight)
+        return flight
+
+    def serve(self, key: str, call: Call, entry: Entry, verdict: Verdict) -> CacheFlight | None:
+        """Count a hit and have it refreshed if the verdict says so and nobody does yet.
+
+        Return the flight that this very caller shall wait for, if the policy elects callers."""
+        entry.used = True
+        tally = call.tally
+        tally.hits += 1
+        tally.stale += verdict is STALE or verdict is HELD
+        if verdict not in (EARLY, STALE) or self.process.flights.get(key) is not None:
+            return None
+        if verdict is EARLY:
+            self._note_head_start(call, entry)
+        flight = self.start(key, call, old=entry, refresh=True)
+        if call.policy.refresh == "background":
+            return None
+        flight.kept = False
+        return flight
+
+    def _note_head_start(self, call: Call, entry: Entry) -> None:
+        head_start = entry.fresh_until - self.process.clock.monotonic()
+        if call.tally.started_early(head_start):
+            ttl = call.tally.ttl or 0.0
+            mean = call.tally.head_start / call.tally.head_starts
+            self.process.emit(HeadStartTooLong(function=call.tally.name, head_start=mean, ttl=ttl))
+
+    async def _wait(self, flight: CacheFlight, call: Call) -> Arrival:
+        """Wait as long as the policy lets this caller; then an old value may do."""
+        soft, hard = call.policy.soft_timeout, call.policy.timeout
+        if soft is None and hard is None:
+            return await flight.join()
+        limit = min(inf if soft is None else soft, inf if hard is None else hard)
+        try:
+            return await flight.join(limit)
+        except LoadTimeout:
+            if flight.over:
+                raise
+            fallback = self._fallback(flight, call)
+            if fallback is not None:
+                return fallback
+            if limit == hard:
+                call.tally.timeouts += 1
+                raise
+        try:
+            return await flight.join(None if hard is None else hard - limit)
+        except LoadTimeout:
+            fallback = None if flight.over else self._fallback(flight, call)
+            if fallback is None:
+                call.tally.timeouts += not flight.over
+                raise
+            return fallback
+
+    def _fallback(self, flight: CacheFlight, call: Call) -> Arrival | None:
+        now = self.process.clock.monotonic()
+        if decide(flight.old, now=now, rand=1.0, policy=call.policy) is MISS or flight.old is None:
+            return None
+        return Arrival(value=flight.old.value, stale=True)
+
+    async def refresh(self, key: str, call: Call) -> Any:
+        """Load *key* now, whatever is cached, and return the value; joins a load that runs."""
+        self.process.enter()
+        flight = self._joinable(key)
+        if flight is None:
+            entry, _ = self.judge(key, call.policy)
+            flight = self.start(key, call, old=entry, refresh=True)
+            flight.kept = False
+        return (await self._wait(flight, call)).value
+
+    async def refresh_many(self, keys: Iterable[str], call_of: Callable[[str], Call]) -> dict[str, Any]:
+        """Load *keys* now, whatever is cached; joins loads that run."""
+        process = self.process
+        process.enter()
+        flights: dict[str, CacheFlight] = {}
+        for key in keys:
+            flight = self._joinable(key)
+            if flight is None:
+                call = call_of(key)
+                entry, _ = self.judge(key, call.policy)
+                flight = self.start(key, call, old=entry, refresh=True)
+                flight.kept = False
+            flights[key] = flight
+        await join_all(flights.values())
+        return {key: flight.result().value for key, flight in flights.items()}
+
+    async def read_many(self, keys: Iterable[str], shared: Call, call_of: Callable[[str], Call]) -> dict[str, Any]:
+        """Return the value of each key. What one group has to load becomes one call.
+
+        *shared* carries the policy and the tally of all; *call_of* makes the call of one key that
+        has to be loaded. Raises the first error of a load that leaves its caller without a value."""
+        process = self.process
+        process.enter()
+        found: dict[str, Any] = {}
+        while True:
+            mark = process.near.ledger.mark
+            flights: dict[str, CacheFlight] = {}
+            inline: dict[str, CacheFlight] = {}
+            for key in keys:
+                entry, verdict = self.judge(key, shared.policy)
+                if entry is None or verdict is MISS or verdict is GRACE:
+                    flights[key] = self._fly(key, call_of(key), entry)
+                    continue
+                found[key] = entry.value
+                if verdict is FRESH:
+                    entry.used = True
+                    shared.tally.hits += 1
+                elif (refresh := self.serve(key, call_of(key), entry, verdict)) is not None:
+                    inline[key] = refresh
+            if not flights and not inline:
+                return found
+            keys = await self._wait_for_all(flights, inline, shared, found, mark)
+
+    def _fly(self, key: str, call: Call, old: Entry | None) -> CacheFlight:
+        """Join the flight of *key* or start one, counting the miss."""
+        call.tally.misses += 1
+        self.process.note_miss(key, self._reason(key, call, old))
+        flight = self._joinable(key)
+        if flight is None:
+            return self.start(key, call, old=old)
+        call.tally.coalesced += 1
+        return flight
+
+    async def _wait_for_all(
+        self,
+        flights: Mapping[str, CacheFlight],
+        inline: Mapping[str, CacheFlight],
+        call: Call,
+        found: dict[str, Any],
+        mark: int,
+    ) -> list[str]:
+        """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
+        limits = [limit for limit in (call.policy.soft_timeout, call.policy.timeout) if limit is not None]
+        await join_all([*flights.values(), *inline.values()], min(limits, default=None))
+        late = []
+        for key, flight in flights.items():
+            if flight.over or (arrival := self._fallback(flight, call)) is None:
+                arrival = await self._wait(flight, call)
+            if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
+                late.append(key)
+            call.tally.stale += arrival.stale
+            found[key] = arrival.value
+        for key, flight in inline.items():
+            if flight.over and not flight.failed:
+                found[key] = flight.result().value
+        return late
+
+    # --- without a loader ---------------------------------------------------------------------------
+
+    async def look(self, keys: Sequence[str], type: object, tally: Any) -> dict[str, Any]:  # noqa: A002
+        """Return the values of those of *keys* that are cached and fresh."""
+        process = self.process
+        process.enter()
+        now = process.clock.monotonic()
+        entries = {key: entry for key in keys if (entry := process.near.get(key, now)) is not None}
+        away = [key for key in keys if key not in entries]
+        if away:
+            entries |= await self.authority.look(away, type)
+        found = {key: entries[key] for key in keys if key in entries and now < entries[key].fresh_until}
+        for entry in found.values():
+            entry.used = True
+        tally.hits += len(found)
+        tally.misses += len(keys) - len(found)
+        return {key: entry.value for key, entry in found.items()}
+
+    async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
+        """Store *items*; afterwards no read gets anything that was loaded before."""
+        self.process.enter()
+        await self.process.background.finish(self.authority.set(items, type))
+
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """Drop *keys* and everything that carries one of *tags*."""
+        self.process.enter()
+        self.process.forget(keys, tags)
+        self.process.invalidated = True
+        await self.process.background.finish(self.authority.invalidate(keys, tags))
+        self.process.emit(Invalidated(keys=tuple(keys), tags=tuple(tags)))
+
+    async def clear(self) -> None:
+        """Drop everything in the namespace."""
+        self.process.enter()
+        self.process.forget_everything()
+        self.process.invalidated = True
+        await self.process.background.finish(self.authority.clear())
+        self.process.emit(Cleared())
+
+    # --- closing ------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """End all loads and refreshes, wait for invalidations, leave no task."""
+        process = self.process
+        if process.closed:
+            return
+        process.closed = True
+        if process.loop is not asyncio.get_running_loop():
+            return
+        await process.background.aclose()
+        await self.authority.aclose()
+
+
+async def _refreshed(flight: CacheFlight, entry: Entry) -> Any:
+    try:
+        return (await flight.join()).value
+    except Exception:  # noqa: BLE001 - told by an event; the value that stands is still good
+        return entry.value

@@ -1,0 +1,113 @@
+"""Run loads: in their slot, within their time, in their own context, measured."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from acache._batching import Batch
+from acache._loading import LOADING, NOT_MODIFIED, Loading, current
+from acache._policy import Failed, Loaded, unique
+from acache._process import Call, CacheFlight, Process
+from acache._singleflight import Node
+from acache.errors import LoadTimeout
+from acache.events import Event, LoadFailed, RefreshFailed
+
+
+class Loader:
+    """Turns a flight's call into an outcome. Errors are outcomes; cancellation comes out."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        """Load on behalf of *process*."""
+        self._process = process
+
+    async def load(self, flight: CacheFlight) -> Loaded | Failed:
+        """Run the loader of one flight."""
+        load = flight.call.load
+        assert load is not None  # noqa: S101 - flights of a group are loaded together
+        said = Loading(current(flight.old, self._process.clock.monotonic()), flight.call.tags)
+        outcome = await self._run(flight, load, flight.call, said, nested=flight.nested, key=flight.key)
+        return self.note(flight, outcome)
+
+    async def load_many(
+        self, batch: Batch[Any, Any], ids: Sequence[Any], call: Call
+    ) -> Callable[[CacheFlight], Loaded | Failed]:
+        """Run a batch loader once; return how to take one flight's outcome from its answer."""
+        group = call.group
+        assert group is not None  # noqa: S101 - only flights of a group come here
+        said = Loading()
+
+        async def load() -> object:
+            found = await group.load(ids)
+            if not isinstance(found, Mapping):
+                kind = type(found).__name__
+                raise TypeError(f"{call.tally.name} must return a mapping from id to value, not {kind}")
+            return found
+
+        outcome = await self._run(batch, load, call, said, nested=batch.nested, key=call.tally.name)
+
+        def take(flight: CacheFlight) -> Loaded | Failed:
+            if isinstance(outcome, Failed):
+                return self.note(flight, outcome)
+            loaded = Loaded(
+                value=outcome.value.get(flight.call.id),  # type: ignore[attr-defined]
+                born=outcome.born,
+                delta=outcome.delta,
+                ttl=outcome.ttl,
+                tags=unique((*flight.call.tags, *outcome.tags)),
+                skip=outcome.skip,
+            )
+            return self.note(flight, loaded)
+
+        return take
+
+    async def _run(
+        self, node: Node, load: Callable[[], Awaitable[object]], call: Call, said: Loading, *, nested: bool, key: str
+    ) -> Loaded | Failed:
+        process = self._process
+        slots = process.slots
+        limit = call.policy.max_load_time
+        try:
+            async with nullcontext() if slots is None or nested else slots.taken(node):
+                token = LOADING.set(said)
+                born = process.clock.monotonic()
+                call.tally.loads += 1
+                try:
+                    async with asyncio.timeout(limit) as scope:
+                        value = await load()
+                except TimeoutError as error:
+                    if not scope.expired():
+                        raise
+                    message = f"the load of {key!r} took longer than max_load_time={limit:g} s and was cancelled"
+                    raise LoadTimeout(message) from error
+                finally:
+                    LOADING.reset(token)
+        except Exception as error:  # noqa: BLE001 - an outcome: it goes to those who wait
+            return Failed(error=error)
+        delta = process.clock.monotonic() - born
+        call.tally.load_time.add(delta)
+        return Loaded(
+            value=value,
+            born=born,
+            delta=delta,
+            ttl=said.ttl,
+            tags=call.tags if said.tags <= set(call.tags) else tuple(sorted(said.tags)),
+            skip=said.skipped,
+            not_modified=value is NOT_MODIFIED,
+        )
+
+    def note(self, flight: CacheFlight, outcome: Loaded | Failed) -> Loaded | Failed:
+        """Count and tell a failed outcome; hand it on."""
+        if isinstance(outcome, Failed):
+            call, error = flight.call, outcome.error
+            call.tally.errors += 1
+            name, kind = call.tally.name, type(error).__name__
+            if flight.refresh and not flight.waiting:
+                event: Event = RefreshFailed(function=name, key=flight.key, error=kind, cause=error)
+            else:
+                stale = flight.old is not None
+                event = LoadFailed(function=name, key=flight.key, error=kind, served_stale=stale, cause=error)
+            self._process.emit(event)
+        return outcome

@@ -1,0 +1,195 @@
+"""The batch decorator: one loader call for all missing ids, coalesced across callers."""
+
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, get_args
+
+from acache._decorators import CachedMethod, Wiring, check_async, dress, generate, result_type
+from acache._keys import Template, finish, key_template
+from acache._process import Call, Group
+from acache._signature import CallShape
+from acache._stats import Stats
+
+P = ParamSpec("P")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+K_con = TypeVar("K_con", bound=Hashable, contravariant=True)
+V_co = TypeVar("V_co", covariant=True)
+
+
+class CachedMany(Protocol[K, P, V_co]):
+    """An async function from ids to a mapping, cached per id."""
+
+    def __call__(
+        self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, dict[K, V_co]]:
+        """Return the values of those of *ids* that exist."""
+        ...
+
+    async def invalidate(self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Drop the values of *ids*."""
+        ...
+
+    async def refresh(self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V_co]:
+        """Load *ids* now and store them."""
+        ...
+
+    def uncached(
+        self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Mapping[K, V_co]]:
+        """Call the function itself."""
+        ...
+
+    def key(self, id: K, /, *args: P.args, **kwargs: P.kwargs) -> str:  # noqa: A002
+        """Return the key of one id."""
+        ...
+
+    def stats(self) -> Stats:
+        """Return the figures of this function."""
+        ...
+
+
+# The names in capitals are replaced by ones that no parameter of the function has.
+_SOURCE: Final = """
+def BIND(INSTANCE):
+    async def WRAPPER(DEFINITION):
+        return await READ(
+            {KEY_EXPRESSION: ITEM for ITEM in IDS_OF(IDS)},
+            GROUP_EXPRESSION,
+            lambda MISSING: FUNCTION(LEAD MISSING, REST),
+            lambda ITEM: TAGS_EXPRESSION,
+        )
+    async def REFRESH(DEFINITION):
+        return await RELOAD(
+            {KEY_EXPRESSION: ITEM for ITEM in IDS_OF(IDS)},
+            GROUP_EXPRESSION,
+            lambda MISSING: FUNCTION(LEAD MISSING, REST),
+            lambda ITEM: TAGS_EXPRESSION,
+        )
+    async def INVALIDATE(DEFINITION):
+        await DROP([KEY_EXPRESSION for ITEM in IDS_OF(IDS)])
+    def KEY_OF(DEFINITION):
+        ITEM = IDS
+        return FINISH(KEY_EXPRESSION)
+    return WRAPPER, KEY_OF, INVALIDATE, REFRESH
+"""
+
+
+class ManyWiring(Wiring):
+    """What the wrapper of a batch function calls."""
+
+    async def read_many(
+        self,
+        keys: Mapping[str, Any],
+        group: str,
+        load: Callable[[Sequence[Any]], Awaitable[Mapping[Any, Any]]],
+        tags: Callable[[Any], tuple[str, ...]],
+    ) -> dict[Any, Any]:
+        """Return the values of those ids that exist; one call loads all that are missing."""
+        ids = {finish(key): id for key, id in keys.items()}
+        call_of = self._calls(ids, group, load, tags)
+        shared = Call(policy=self.policy, tally=self.tally, type=self.type)
+        found = await self.engine.read_many(ids, shared, call_of)
+        return {ids[key]: value for key, value in found.items() if value is not None}
+
+    async def refresh_many(
+        self,
+        keys: Mapping[str, Any],
+        group: str,
+        load: Callable[[Sequence[Any]], Awaitable[Mapping[Any, Any]]],
+        tags: Callable[[Any], tuple[str, ...]],
+    ) -> dict[Any, Any]:
+        """Load all ids now."""
+        ids = {finish(key): id for key, id in keys.items()}
+        found = await self.engine.refresh_many(ids, self._calls(ids, group, load, tags))
+        return {ids[key]: value for key, value in found.items() if value is not None}
+
+    def _calls(
+        self,
+        ids: Mapping[str, Any],
+        group: str,
+        load: Callable[[Sequence[Any]], Awaitable[Mapping[Any, Any]]],
+        tags: Callable[[Any], tuple[str, ...]],
+    ) -> Callable[[str], Call]:
+        together = Group(identity=(self.name, group), load=load)
+
+        def call_of(key: str) -> Call:
+            id = ids[key]  # noqa: A001 - the field's word
+            return Call(
+                policy=self.policy,
+                tally=self.tally,
+                group=together,
+                id=id,
+                tags=tuple(map(finish, tags(id))),
+                type=self.type,
+            )
+
+        return call_of
+
+    async def drop_many(self, keys: Sequence[str]) -> None:
+        """Drop the values of some ids."""
+        self.tally.invalidations += 1
+        await self.engine.invalidate(tuple(map(finish, keys)), ())
+
+
+def wrap_many(
+    function: Callable[..., Any],
+    template: str | None,
+    tags: Iterable[str],
+    wiring_of: Callable[..., ManyWiring],
+) -> tuple[Any, ManyWiring, Template]:
+    """Return the cached form of a batch function, how it is wired, and its template."""
+    check_async(function, "cached_many")
+    shape = CallShape.of(function)
+    keys = key_template(shape, template, batch=True)
+    arguments = get_args(result_type(function))
+    value_type = arguments[1] if len(arguments) == 2 else Any  # noqa: PLR2004 - Mapping[K, V]
+    wiring = wiring_of(name=shape.name, plannable=template is not None, type=value_type)
+    bind = _compile(function, shape, keys, [Template.parse(tag) for tag in tags], wiring)
+    if shape.instance is None:
+        return dress(function, bind, wiring), wiring, keys
+
+    def dress_for(instance: object) -> Any:
+        wrapper = dress(function, bind, wiring, instance)
+        wrapper.uncached = types.MethodType(function, instance)
+        return wrapper
+
+    return CachedMethod(function, dress_for, wiring.stats), wiring, keys
+
+
+def _compile(
+    function: Callable[..., Any], shape: CallShape, template: Template, tags: Iterable[Template], wiring: ManyWiring
+) -> Callable[[object], Any]:
+    names = shape.names()
+    item = names.fresh("item")
+    blank = names.bind("blank", None)
+    others = replace(shape, parameters=tuple(each for each in shape.parameters if each.name not in (shape.iterable, shape.instance)))
+    each_tag = (f"{tag.expression(shape, names, item=item)}, " for tag in tags)
+    source = {
+        "DEFINITION": shape.definition(names, bound=shape.instance is not None),
+        "IDS": cast("str", shape.iterable),
+        "ITEM": item,
+        "LEAD": f"{shape.instance}," if shape.instance else "",
+        "REST": others.forward(),
+        "INSTANCE": shape.instance or names.fresh("instance"),
+        "KEY_EXPRESSION": template.expression(shape, names, item=item),
+        "GROUP_EXPRESSION": template.expression(shape, names, item=blank),
+        "TAGS_EXPRESSION": "".join(("(", *each_tag, ")")),
+    }
+    constants = {
+        "IDS_OF": partial(_ids_of, shape.name, shape.iterable),
+        "READ": wiring.read_many,
+        "RELOAD": wiring.refresh_many,
+        "DROP": wiring.drop_many,
+        "FINISH": finish,
+        "FUNCTION": function,
+    }
+    return cast("Callable[[object], Any]", generate(_SOURCE, "BIND", source, constants, names, shape.name))
+
+
+def _ids_of(function: str, parameter: str, ids: object) -> list[Any]:
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise TypeError(f"{function}: {parameter} takes an iterable of ids, not {type(ids).__name__}")
+    return list(ids)

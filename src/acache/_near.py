@@ -1,0 +1,53 @@
+"""The entries that this process holds, and the one rule for every put.
+
+Nothing - read, loaded, set or committed - is put near if a message for its key or tags came since
+the mark that was taken before its first request was sent. Without a remote store the near store is
+all there is, and it is always trusted; in front of one it is trusted until `trusted_until`."""
+
+from collections.abc import Iterable
+from math import inf
+
+from acache._entry import Entry
+from acache._ledger import Ledger
+from acache.protocols import LocalStore
+
+
+class Near:
+    """A local store (or none), with the ledger of what was heard."""
+
+    __slots__ = ("ledger", "store", "trusted_until")
+
+    def __init__(self, store: LocalStore | None) -> None:
+        """Hold *store*; None keeps nothing near but remembers what was heard all the same."""
+        self.store = store
+        self.ledger = Ledger()
+        self.trusted_until = inf
+
+    def get(self, key: str, now: float) -> Entry | None:
+        """Return the entry of *key* if near is trusted at *now*; it may be outdated."""
+        if self.store is None or now >= self.trusted_until:
+            return None
+        return self.store.lookup(key)
+
+    def put(self, key: str, entry: Entry, *, since: int) -> bool:
+        """Keep *entry* unless something was heard of it after the mark *since*; say whether."""
+        if not self.ledger.quiet(key, entry.tags, since=since):
+            return False
+        if self.store is not None:
+            self.store.put(key, entry)
+        return True
+
+    def forget(self, keys: Iterable[str], tags: Iterable[str]) -> None:
+        """Drop what is held of *keys* and *tags*; what is under way of them will not be put."""
+        self.ledger.hear(keys, tags)
+        if self.store is not None:
+            for key in keys:
+                self.store.drop(key)
+            for tag in tags:
+                self.store.drop_tag(tag)
+
+    def forget_everything(self) -> None:
+        """Drop all that is held; nothing that is under way will be put."""
+        self.ledger.hear_everything()
+        if self.store is not None:
+            self.store.clear()

@@ -1,0 +1,263 @@
+"""What one cache holds in this process: entries, flights, tasks, figures. Plain functions only.
+
+No function here awaits, so each is one step for everybody else: that is what makes an invalidation
+and a running load meet in a defined order."""
+
+import asyncio
+import contextvars
+import logging
+import os
+import random
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from acache._background import Background
+from acache._batching import Batcher
+from acache._entry import Entry
+from acache._loading import LOADING
+from acache._near import Near
+from acache._policy import Policy
+from acache._singleflight import Flight, Flights, refuse_if_running, running_loop
+from acache._slots import Slots
+from acache._stats import Tally
+from acache._types import Load, NewId
+from acache.clock import Clock
+from acache.errors import CacheClosed
+from acache.events import Event
+from acache.protocols import LocalStore
+
+log: Final = logging.getLogger("acache")
+
+Observer = Callable[[Event], object]
+LoadMany = Callable[[Sequence[Any]], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A batch loader with its further arguments: ids asked for in one tick go into one call."""
+
+    identity: Hashable
+    load: LoadMany  # async (ids) -> Mapping of those that exist
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What one caller asks for: how to load a key and how long the value is good for."""
+
+    policy: Policy
+    tally: Tally
+    load: Load | None = None
+    group: Group | None = None  # instead of `load`: load `id` with others of its tick
+    id: Hashable = None
+    tags: tuple[str, ...] = ()
+    type: object = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What a flight brings to its waiters."""
+
+    value: Any
+    tags: tuple[str, ...] = ()
+    stale: bool = False
+
+
+class CacheFlight(Flight[Arrival]):
+    """A flight of the cache: a load, or a look into the remote store that may become one."""
+
+    __slots__ = ("call", "mark", "nested", "old", "refresh", "started", "tags")
+
+    def __init__(
+        self, key: str, flights: Flights, *, call: Call, mark: int, old: Entry | None, refresh: bool, now: float
+    ) -> None:
+        """Start to fly for *call* at the ledger's *mark*; *old* stands meanwhile."""
+        super().__init__(key, flights)
+        self.call = call
+        self.mark = mark
+        self.old = old
+        self.refresh = refresh  # nobody needs its result: what stands can be served
+        self.started = now
+        self.nested = LOADING.get() is not None
+        self.tags = call.tags
+
+
+class Process:
+    """The in-process half of a cache; usable before any loop runs, and in one loop after another."""
+
+    def __init__(
+        self,
+        *,
+        store: LocalStore | None,
+        policy: Policy,
+        clock: Clock,
+        rng: random.Random | None,
+        ids: NewId | None,
+        max_loads: int | None,
+        max_queue: int,
+        inherit: tuple[contextvars.ContextVar[Any], ...],
+    ) -> None:
+        """Take the parts; nothing is opened."""
+        self.near = Near(store)
+        self.policy = policy
+        self.clock = clock
+        self.rng = rng or random.Random()  # noqa: S311 - spreads refreshes, guards nothing
+        self.owns_rng = rng is None
+        self.ids: NewId = ids or _new_id
+        self.max_loads = max_loads
+        self.max_queue = max_queue
+        self.inherit = inherit
+        self.context = contextvars.copy_context()
+        self.observers: list[Observer] = []
+        self.tallies: dict[str, Tally] = {}
+        self.closed = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.pid = os.getpid()
+        self.moved: list[Callable[[], object]] = []  # told when another loop takes over
+        self.retry_at: dict[str, float] = {}
+        self.misses: dict[str, str] = {}  # why the last reads missed, for explain
+        self.invalidated = False  # has anything ever been?
+
+    @property
+    def lookup(self) -> Callable[[str], Entry | None]:
+        """The near store's lookup, or one that finds nothing."""
+        return _nothing if self.near.store is None else self.near.store.lookup
+
+    # --- the loop -----------------------------------------------------------------------------------
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, having moved the cache to it if it is another than before.
+
+        Raises NoRunningLoop, CacheClosed, and WrongLoop if the other one still runs."""
+        loop = running_loop()
+        if self.closed:
+            raise CacheClosed("this cache was closed: open it again with `async with cache:`")
+        if loop is not self.loop:
+            self._move(loop)
+        return loop
+
+    def _move(self, loop: asyncio.AbstractEventLoop) -> None:
+        forked = self.pid != os.getpid()
+        if self.loop is not None and not forked:
+            refuse_if_running(self.loop)
+        if forked and self.owns_rng:
+            self.rng.seed()
+        self.pid = os.getpid()
+        self.loop = loop
+        self.flights = Flights(loop)
+        self.background = Background(loop)
+        self.loads: Batcher[Any, Any] = Batcher(
+            loop=loop, keep=self.background.keep, context=self.load_context
+        )
+        self.slots = (
+            None
+            if self.max_loads is None
+            else Slots(loop, max_loads=self.max_loads, max_queue=self.max_queue)
+        )
+        for moved in self.moved:
+            moved()
+
+    def load_context(self) -> contextvars.Context:
+        """Return the context for a load: the cache's own, with what `inherit_context` names."""
+        context = self.context.copy()
+        for variable in self.inherit:
+            try:
+                value = variable.get()
+            except LookupError:
+                continue
+            context.run(variable.set, value)
+        return context
+
+    def draw(self) -> float:
+        """Return a uniform number in (0, 1]: `random()` can be 0, whose logarithm is not a time."""
+        return 1.0 - self.rng.random()
+
+    # --- shared state -------------------------------------------------------------------------------
+
+    def begin(self, key: str, call: Call, *, old: Entry | None, refresh: bool) -> CacheFlight:
+        """Register a flight of *key*; whoever drives it is up to the caller."""
+        flight = CacheFlight(
+            key,
+            self.flights,
+            call=call,
+            mark=self.near.ledger.mark,
+            old=old,
+            refresh=refresh,
+            now=self.clock.monotonic(),
+        )
+        self.flights.add(flight)
+        return flight
+
+    def forget(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """The synchronous pass of an invalidation.
+
+        Entries go, running flights are void (the ledger will say so when they end) and forgotten:
+        who comes now starts anew, who waits gets the old result."""
+        if not keys and not tags:
+            return
+        self.near.forget(keys, tags)
+        if self.loop is None:
+            return
+        for key in keys:
+            flight = self.flights.get(key)
+            if flight is not None:
+                self.flights.forget(flight)
+        if tags:
+            wanted = set(tags)
+            for flight in self.flights:
+                if not wanted.isdisjoint(flight.tags):
+                    self.flights.forget(flight)
+
+    def forget_everything(self) -> None:
+        """The synchronous pass of `clear`, of a gap in the feed, of a lost connection."""
+        self.near.forget_everything()
+        if self.loop is not None:
+            for flight in self.flights:
+                self.flights.forget(flight)
+
+    def current(self, flight: CacheFlight, tags: Iterable[str] = ()) -> bool:
+        """Say whether nothing was heard of the flight's key and tags since it began."""
+        return self.near.ledger.quiet(flight.key, (*flight.tags, *tags), since=flight.mark)
+
+    def hold_off(self, key: str, until: float) -> None:
+        """No other attempt to load *key* before *until* while an old value can be served."""
+        if len(self.retry_at) >= MAX_HELD:
+            now = self.clock.monotonic()
+            self.retry_at = {key: at for key, at in self.retry_at.items() if at > now}
+            if len(self.retry_at) >= MAX_HELD:
+                self.retry_at.clear()
+        self.retry_at[key] = until
+
+    def note_miss(self, key: str, reason: str) -> None:
+        """Remember, for the last keys, why a read of *key* missed."""
+        if len(self.misses) >= MAX_HELD:
+            self.misses.clear()
+        self.misses[key] = reason
+
+    # --- telling ------------------------------------------------------------------------------------
+
+    def tally(self, name: str, ttl: float | None = None) -> Tally:
+        """Return the running figures of *name*."""
+        found = self.tallies.get(name)
+        if found is None:
+            found = self.tallies[name] = Tally(name, ttl=ttl)
+        return found
+
+    def emit(self, event: Event) -> None:
+        """Hand *event* to every observer; an observer's error is logged and harms nobody."""
+        for observer in tuple(self.observers):
+            try:
+                observer(event)
+            except Exception:
+                log.exception("an observer of the cache failed on %s", type(event).__name__)
+
+
+MAX_HELD: Final = 4096
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def _new_id() -> bytes:
+    return os.urandom(16)

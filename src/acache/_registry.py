@@ -1,0 +1,45 @@
+"""Find what a name stands for: store factories by URL scheme, codecs by name, through entry points."""
+
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from acache.errors import ConfigurationError, UnknownScheme
+from acache.protocols import LocalStore, RemoteStore
+
+KNOWN_ELSEWHERE: Final = {
+    "redis": "acache-redis",
+    "rediss": "acache-redis",
+    "unix": "acache-redis",
+    "redis+cluster": "acache-redis",
+    "redis+sentinel": "acache-redis",
+}
+
+
+@cache
+def _found(group: str) -> dict[str, Any]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def open_store(url: str) -> LocalStore | RemoteStore:
+    """Return the store that *url* names; nothing is connected yet.
+
+    Raises UnknownScheme, naming the distribution to install where one is known."""
+    scheme = urlsplit(url).scheme
+    factories = _found("acache.stores")
+    if scheme not in factories:
+        install = KNOWN_ELSEWHERE.get(scheme)
+        remedy = f"install {install}" if install else f"installed are {', '.join(sorted(factories)) or 'none'}"
+        raise UnknownScheme(f"no store serves the scheme {scheme!r}: {remedy}")
+    factory: Callable[[str], LocalStore | RemoteStore] = factories[scheme].load()
+    return factory(url)
+
+
+def find_codec(name: str) -> Any:
+    """Return the codec class or factory of this name that a plugin registered."""
+    codecs = _found("acache.codecs")
+    if name not in codecs:
+        raise ConfigurationError(f"no codec is named {name!r}: installed are {', '.join(sorted(codecs)) or 'none'}")
+    return codecs[name].load()

@@ -1,0 +1,164 @@
+"""Who may store what, where there is no remote store: this process, in the server's place.
+
+Claims live in memory and need no expiry: they end with the block that made them. Every change is
+one plain function, so what a server does in a script is here a step that nobody can interleave."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from acache._batching import Batch
+from acache._claims import Claims
+from acache._entry import Entry
+from acache._loader import Loader
+from acache._policy import Failed, Loaded, settle
+from acache._process import Arrival, CacheFlight, Process
+from acache._singleflight import launch
+from acache.errors import LoadCancelled
+from acache.events import LoadFinished, SetDiscarded
+
+
+class Solo:
+    """Loads, stores and invalidates within this process."""
+
+    __slots__ = ("_key_claims", "_loader", "_process", "_tag_claims")
+
+    def __init__(self, process: Process) -> None:
+        """Decide for *process*."""
+        self._process = process
+        self._loader = Loader(process)
+        self._forget_claims()
+        process.moved.append(self._forget_claims)
+
+    def _forget_claims(self) -> None:
+        self._key_claims = Claims()
+        self._tag_claims = Claims()
+
+    # --- loads --------------------------------------------------------------------------------------
+
+    def start(self, flight: CacheFlight) -> None:
+        """Drive a registered flight: by a task of its own, or with the batch of its tick."""
+        process, call = self._process, flight.call
+        if call.group is None:
+            launch(
+                flight, lambda: self._fly(flight), context=process.load_context(), keep=process.background.keep
+            )
+            return
+
+        async def send(batch: Batch[Any, Any], ids: Sequence[Any]) -> Callable[[CacheFlight], Loaded | Failed]:
+            return await self._loader.load_many(batch, ids, call)
+
+        def landed(take: Callable[[CacheFlight], Loaded | Failed] | None, error: BaseException | None) -> None:
+            try:
+                outcome = take(flight) if take is not None else Failed(error=error or LoadCancelled())
+                flight.land(self._arrive(flight, outcome))
+            except Exception as problem:  # noqa: BLE001 - it goes to those who wait
+                flight.crash(problem)
+
+        batch = process.loads.add(call.group.identity, send, call.id, landed)
+        batch.nested = batch.nested or flight.nested
+        flight.waits_for.append(batch)
+        flight.driven_by(batch.leave)
+
+    async def _fly(self, flight: CacheFlight) -> Arrival:
+        return self._arrive(flight, await self._loader.load(flight))
+
+    def _arrive(self, flight: CacheFlight, outcome: Loaded | Failed) -> Arrival:
+        process, call = self._process, flight.call
+        now = process.clock.monotonic()
+        settled = settle(outcome, flight.old, now=now, policy=call.policy, rand=process.draw())
+        if isinstance(outcome, Failed):
+            if not settled.stale:
+                raise outcome.error
+            process.hold_off(flight.key, settled.retry_at)
+            return Arrival(value=settled.value, stale=True)
+        entry = settled.entry
+        stored = entry is not None and self._keep(flight, entry)
+        process.emit(
+            LoadFinished(
+                function=call.tally.name,
+                key=flight.key,
+                seconds=outcome.delta,
+                waiters=flight.waiting,
+                stored=stored,
+            )
+        )
+        return Arrival(value=settled.value, tags=outcome.tags)
+
+    def _keep(self, flight: CacheFlight, entry: Entry) -> bool:
+        if self._fenced(flight.key, entry.tags):
+            reason = "a writer is at work on it"
+        elif self._process.near.put(flight.key, entry, since=flight.mark):
+            return True
+        else:
+            reason = "it changed while it was loaded"
+        tally = flight.call.tally
+        tally.discarded += 1
+        self._process.emit(SetDiscarded(function=tally.name, key=flight.key, reason=reason))
+        return False
+
+    def _fenced(self, key: str, tags: Sequence[str]) -> bool:
+        return self._key_claims.fenced(key) or any(self._tag_claims.fenced(tag) for tag in tags)
+
+    # --- reads and writes ---------------------------------------------------------------------------
+
+    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:  # noqa: A002
+        """Return what else than near may hold *keys*: nothing."""
+        del keys, type
+        return {}
+
+    async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
+        """Store *items*, unless a writer is at work on one, which is then dropped and tainted."""
+        del type
+        process = self._process
+        process.forget(tuple(items), ())
+        since = process.near.ledger.mark
+        for key, entry in items.items():
+            if self._fenced(key, entry.tags):
+                self._key_claims.taint(key)
+            else:
+                process.near.put(key, entry, since=since)
+
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """Drop *keys* and all that carries *tags*; nothing that runs now will be stored."""
+        for key in keys:
+            self._key_claims.taint(key)
+        for tag in tags:
+            self._tag_claims.taint(tag)
+        self._process.forget(keys, tags)
+
+    async def clear(self) -> None:
+        """Drop everything."""
+        self._key_claims.taint_all()
+        self._tag_claims.taint_all()
+        self._process.forget_everything()
+
+    # --- the fence ----------------------------------------------------------------------------------
+
+    async def fence(self, keys: Sequence[str], tags: Sequence[str], token: bytes) -> None:
+        """Drop *keys* and *tags*, and store nothing of them until `release`."""
+        self._process.forget(keys, tags)
+        for key in keys:
+            self._key_claims.fence(key, token)
+        for tag in tags:
+            self._tag_claims.fence(tag, token)
+
+    async def release(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, commits: Mapping[str, Entry]
+    ) -> frozenset[str]:
+        """End the fence; store those of *commits* that nobody else touched meanwhile.
+
+        Return the keys that were stored. Loads that began inside the block are void."""
+        process = self._process
+        process.forget(keys, tags)
+        since = process.near.ledger.mark
+        sole_tags = {tag for tag in tags if self._tag_claims.sole(tag, token)}
+        sole_keys = {key for key in commits if self._key_claims.sole(key, token)}
+        for key in keys:
+            self._key_claims.release(key, token)
+        for tag in tags:
+            self._tag_claims.release(tag, token)
+        stored = {key for key in sole_keys if sole_tags.issuperset(commits[key].tags)}
+        return frozenset(key for key in stored if process.near.put(key, commits[key], since=since))
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""

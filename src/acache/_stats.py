@@ -1,0 +1,247 @@
+"""Count what a cached function does and judge whether caching it pays. Pure: figures in, figures out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import ceil, log2
+from typing import Final, Literal
+
+SAMPLE_EVERY: Final = 1024  # hits per timed hit
+
+_BUCKETS_PER_OCTAVE: Final = 8
+_SMALLEST: Final = 1e-8  # seconds; below it durations are not told apart
+
+
+class Histogram:
+    """Durations in buckets that grow by 9 %: a quantile is right to that, whatever the range."""
+
+    __slots__ = ("_buckets", "count", "total")
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._buckets: dict[int, int] = {}
+        self.count = 0
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        bucket = ceil(log2(seconds / _SMALLEST) * _BUCKETS_PER_OCTAVE) if seconds > _SMALLEST else 0
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self.count += 1
+        self.total += seconds
+
+    @property
+    def mean(self) -> float:
+        """The mean in seconds, 0 while empty."""
+        return self.total / self.count if self.count else 0.0
+
+    def quantile(self, share: float) -> float:
+        """Return the duration below which *share* (0 to 1) of them lie; 0 while empty."""
+        rank = share * self.count
+        seen = 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= rank:
+                return _SMALLEST * 2.0 ** (bucket / _BUCKETS_PER_OCTAVE)
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Counts since the start. `hits` are reads served without waiting for a load."""
+
+    hits: int = 0
+    misses: int = 0
+    loads: int = 0
+    coalesced: int = 0  # reads that waited for somebody else's load
+    early: int = 0  # refreshes before expiry (XFetch)
+    stale: int = 0  # reads served with a value past its ttl
+    errors: int = 0  # loads that failed
+    timeouts: int = 0  # reads that gave up waiting
+    discarded: int = 0  # loaded values not stored because something changed meanwhile
+    sets: int = 0
+    invalidations: int = 0
+    evictions: int = 0
+    entries: int = 0  # in the local store now
+    loading: int = 0  # loads that run now
+
+    @property
+    def hit_ratio(self) -> float:
+        """Hits over reads, 0 before the first."""
+        reads = self.hits + self.misses
+        return self.hits / reads if reads else 0.0
+
+
+class Tally:
+    """The running figures of one cached function, or of the cache's direct calls."""
+
+    __slots__ = (
+        "_fast_hits",
+        "coalesced",
+        "discarded",
+        "early",
+        "errors",
+        "head_start",
+        "head_starts",
+        "hit_time",
+        "hits",
+        "invalidations",
+        "load_time",
+        "loads",
+        "misses",
+        "name",
+        "stale",
+        "timeouts",
+        "ttl",
+        "warned",
+    )
+
+    def __init__(self, name: str, *, ttl: float | None = None) -> None:
+        """Start at zero for the function *name*, whose values live *ttl* seconds."""
+        self.name = name
+        self.ttl = ttl
+        self.hits = 0  # those that took the slow path; the fast ones are counted where they happen
+        self._fast_hits: Callable[[], int] | None = None
+        self.misses = self.loads = self.coalesced = self.early = self.stale = 0
+        self.errors = self.timeouts = self.discarded = self.invalidations = 0
+        self.load_time = Histogram()
+        self.hit_time = Histogram()
+        self.head_start = 0.0
+        self.head_starts = 0
+        self.warned = False
+
+    def count_fast_hits_with(self, count: Callable[[], int]) -> None:
+        """Add what *count* returns to the hits: the generated hit path keeps its own counter."""
+        self._fast_hits = count
+
+    @property
+    def all_hits(self) -> int:
+        """Hits of both paths."""
+        return self.hits + (self._fast_hits() if self._fast_hits is not None else 0)
+
+    def started_early(self, head_start: float) -> bool:
+        """Note a refresh *head_start* seconds before expiry; say whether to warn, which is once."""
+        self.early += 1
+        self.head_start += head_start
+        self.head_starts += 1
+        mean = self.head_start / self.head_starts
+        too_long = self.ttl is not None and self.head_starts >= MIN_HEAD_STARTS and mean > self.ttl / 2
+        warn = too_long and not self.warned
+        self.warned = self.warned or warn
+        return warn
+
+    def snapshot(self) -> Stats:
+        """Return the figures now."""
+        return Stats(
+            hits=self.all_hits,
+            misses=self.misses,
+            loads=self.loads,
+            coalesced=self.coalesced,
+            early=self.early,
+            stale=self.stale,
+            errors=self.errors,
+            timeouts=self.timeouts,
+            discarded=self.discarded,
+            invalidations=self.invalidations,
+        )
+
+
+MIN_HEAD_STARTS: Final = 5  # early refreshes before their mean says anything
+
+Worth = Literal["worth it", "costs more than it saves", "not enough data"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionReport:
+    """What caching one function did. Times in seconds."""
+
+    name: str
+    stats: Stats
+    load_mean: float
+    load_p50: float
+    load_p99: float
+    hit_p50: float  # sampled, one hit in 1,024
+    hit_p99: float
+    time_saved: float  # hits · (mean load - mean hit)
+    verdict: Worth
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What caching did, per function. Printing it shows a table."""
+
+    functions: tuple[FunctionReport, ...] = field(default=())
+
+    def __str__(self) -> str:
+        """Return the table."""
+        head = ("function", "hits", "misses", "loads", "ratio", "load p50", "hit p50", "saved", "verdict")
+        rows = [head, *(_row(function) for function in self.functions)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        notes = [f"! {f.name}: {warning}" for f in self.functions for warning in f.warnings]
+        return "\n".join([*(line.rstrip() for line in lines), *notes])
+
+
+def _row(function: FunctionReport) -> tuple[str, ...]:
+    stats = function.stats
+    return (
+        function.name,
+        f"{stats.hits:,}",
+        f"{stats.misses:,}",
+        f"{stats.loads:,}",
+        f"{stats.hit_ratio:.1%}",
+        duration(function.load_p50),
+        duration(function.hit_p50),
+        duration(function.time_saved),
+        function.verdict,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people write them: 1.2 ms, 350 ns."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(seconds) >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e9:.0f} ns" if seconds else "–"
+
+
+def judge(tally: Tally, *, invalidated: bool, until_invalidated: bool) -> FunctionReport:
+    """Return the report of one function.
+
+    *until_invalidated*: its values have no ttl; *invalidated*: something invalidated a key or tag
+    of it at least once."""
+    load, hit = tally.load_time, tally.hit_time
+    saved = tally.all_hits * (load.mean - hit.mean) if load.count else 0.0
+    if not load.count or not tally.all_hits:
+        verdict: Worth = "not enough data"
+    else:
+        verdict = "worth it" if load.mean > hit.mean else "costs more than it saves"
+    warnings = []
+    if until_invalidated and not invalidated and load.count:
+        warnings.append("kept until invalidated, and nothing has invalidated it yet")
+    if tally.warned:
+        warnings.append("XFetch refreshes it in the first half of its ttl: lower beta or raise the ttl")
+    return FunctionReport(
+        name=tally.name,
+        stats=tally.snapshot(),
+        load_mean=load.mean,
+        load_p50=load.quantile(0.5),
+        load_p99=load.quantile(0.99),
+        hit_p50=hit.quantile(0.5),
+        hit_p99=hit.quantile(0.99),
+        time_saved=saved,
+        verdict=verdict,
+        warnings=tuple(warnings),
+    )
+
+
+def total(tallies: Iterable[Tally], **more: int) -> Stats:
+    """Return the sum of *tallies*, with figures that only the cache knows added."""
+    sums = dict.fromkeys(Stats.__slots__, 0)
+    for tally in tallies:
+        snapshot = tally.snapshot()
+        for name in sums:
+            sums[name] += getattr(snapshot, name)
+    for name, value in more.items():
+        sums[name] += value
+    return Stats(**sums)

@@ -1,0 +1,99 @@
+"""The fence around a write to the source: `async with cache.writing(...)`."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from acache._engine import Engine
+from acache._entry import Entry
+from acache._policy import Policy, entry_of
+from acache.events import Invalidated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A value to store when the block ends cleanly."""
+
+    value: Any
+    policy: Policy
+    tags: tuple[str, ...]
+
+
+class Fence:
+    """What `writing` does on entry and exit.
+
+    While the block runs no value of its keys and tags is stored by anybody: loads are served, not
+    kept. On exit, however it comes, everything loaded meanwhile is void; after a clean one the
+    committed values are stored, where no other writer touched the key or its tags."""
+
+    __slots__ = ("_commits", "_engine", "_keys", "_tags", "_token")
+
+    def __init__(self, engine: Engine, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """Prepare a fence; nothing happens before it is entered."""
+        self._engine = engine
+        self._keys = keys
+        self._tags = tags
+        self._token = b""
+        self._commits: dict[str, Commit] = {}
+
+    def note(self, key: str, commit: Commit) -> None:
+        """Store *commit* when the block ends cleanly. Raises ValueError if it is not fenced."""
+        if key not in self._keys:
+            raise ValueError(f"commit of {key!r}: it is not among the keys of this writing()")
+        strangers = set(commit.tags).difference(self._tags)
+        if strangers:
+            raise ValueError(f"commit of {key!r}: tags {sorted(strangers)} are not among those of this writing()")
+        self._commits[key] = commit
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The tags of the block."""
+        return self._tags
+
+    async def enter(self) -> None:
+        """Raise the fence. If the caller is cancelled meanwhile it is taken down again."""
+        engine = self._engine
+        process = engine.process
+        process.enter()
+        process.forget(self._keys, self._tags)
+        self._token = process.ids()
+        self._commits.clear()
+        raised = process.background.begin(engine.authority.fence(self._keys, self._tags, self._token))
+        try:
+            await asyncio.shield(raised)
+        except BaseException:
+            await process.background.finish(self._take_down(raised))
+            raise
+
+    async def _take_down(self, raised: asyncio.Task[None]) -> None:
+        await asyncio.wait([raised])
+        await self._engine.authority.release(self._keys, self._tags, self._token, commits={})
+
+    async def exit(self, *, clean: bool) -> None:
+        """Take the fence down; after a *clean* block store what was committed."""
+        engine = self._engine
+        process = engine.process
+        process.forget(self._keys, self._tags)
+        commits = self._entries() if clean else {}
+        await process.background.finish(
+            engine.authority.release(self._keys, self._tags, self._token, commits=commits)
+        )
+        process.invalidated = True
+        process.emit(Invalidated(keys=tuple(self._keys), tags=tuple(self._tags)))
+
+    def _entries(self) -> dict[str, Entry]:
+        process = self._engine.process
+        now = process.clock.monotonic()
+        return {
+            key: entry_of(
+                commit.value,
+                cast("float | None", commit.policy.ttl),
+                now=now,
+                policy=commit.policy,
+                rand=process.draw(),
+                born=now,
+                tags=commit.tags,
+            )
+            for key, commit in self._commits.items()
+        }

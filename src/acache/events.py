@@ -1,0 +1,128 @@
+"""What the cache tells its observers. Values only; an event never carries a cached value."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened; `cache.subscribe(observer)` gets each one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFinished(Event):
+    """A load brought a value back."""
+
+    function: str
+    key: str
+    seconds: float
+    waiters: int
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFailed(Event):
+    """A load raised or timed out; *served_stale* if an old value was served instead."""
+
+    function: str
+    key: str
+    error: str  # its type; the message may hold what must not be logged
+    served_stale: bool
+    cause: BaseException | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshFailed(Event):
+    """A refresh of a value that can still be served failed."""
+
+    function: str
+    key: str
+    error: str
+    cause: BaseException | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDiscarded(Event):
+    """A loaded or committed value was not stored, because its key or a tag changed meanwhile."""
+
+    function: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalidated(Event):
+    """Keys and tags were invalidated by this process."""
+
+    keys: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared(Event):
+    """The namespace was dropped by this process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadStartTooLong(Event):
+    """XFetch refreshes so early that over half of the ttl is given away. Once per function."""
+
+    function: str
+    head_start: float
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRejected(Event):
+    """Bytes from a remote store were no entry of ours: foreign, corrupt, unsigned, undecodable."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTripFailed(Event):
+    """A value did not come back from its codec as it was, and was not stored."""
+
+    function: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFailed(Event):
+    """A remote store failed or timed out."""
+
+    operation: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged(Event):
+    """The circuit breaker of the remote store opened or closed."""
+
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidationPending(Event):
+    """An invalidation did not reach the remote store; it is retried until it does."""
+
+    keys: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidationLanded(Event):
+    """Every pending invalidation has reached the remote store."""
+
+    seconds: float = field(default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inconsistent(Event):
+    """A sampled hit differed from what its load returns now (`verify`)."""
+
+    function: str
+    key: str
+    age: float
