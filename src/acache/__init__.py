@@ -6,6 +6,7 @@
     async def get_user(user_id: int) -> User: ..."""
 
 from acache._cache import Cache, Writer
+from acache._coalescing import Coalesced, singleflight
 from acache._decorators import Cached
 from acache._loading import Loading, loading
 from acache._many import CachedMany
@@ -13,6 +14,7 @@ from acache._memory import MemoryStore
 from acache._policy import Policy
 from acache._singleflight import Singleflight
 from acache._types import MISSING
+from acache.read_through import ReadThrough
 
 __version__ = "0.1.0"
 
@@ -21,11 +23,14 @@ __all__ = [
     "Cache",
     "Cached",
     "CachedMany",
+    "Coalesced",
     "Loading",
     "MemoryStore",
     "Policy",
+    "ReadThrough",
     "Singleflight",
     "Writer",
     "__version__",
     "loading",
+    "singleflight",
 ]

@@ -1,14 +1,13 @@
 """`Cache`: the thin façade. Checks what callers hand in and passes it on."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from types import FunctionType, TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from acache._decorators import Cached, Wiring, wrap
+from acache._decorators import Cached, Reader, Wiring, wrap
 from acache._engine import Engine
 from acache._explain import Explanation, explain
 from acache._guarantees import guarantees
@@ -114,11 +113,37 @@ class Cache:
         the cache is in use."""
         if self._engine.process.loop is not None:
             raise ConfigurationError("configure() must come before the cache is first used")
-        unknown = options.keys() - Settings.__slots__
-        if unknown:
-            raise TypeError(f"unknown option {sorted(unknown)[0]!r}; known are {', '.join(Settings.__slots__)}")
-        settings = replace(self._settings, store=store or self._settings.store, **options)
+        if store is not None:
+            options["store"] = store
+        settings = self._settings.but(**options)
         self._connect(settings, build(settings))
+
+    @contextmanager
+    def replaced(self, **options: Any) -> Iterator[None]:
+        """Serve from other parts while the block runs; `acache.testing.override` is the way to it."""
+        before, engine = self._settings, self._engine
+        settings = before.but(**options)
+        self._connect(settings, build(settings))
+        try:
+            yield
+        finally:
+            self._connect(before, engine)
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Let every read go to its loader and store nothing while the block runs.
+
+        Invalidations still reach the stores; loads are still coalesced."""
+        process = self._engine.process
+        process.enabled, was = False, process.enabled
+        for wiring in self._wirings:
+            wiring.connect(self._engine)
+        try:
+            yield
+        finally:
+            process.enabled = was
+            for wiring in self._wirings:
+                wiring.connect(self._engine)
 
     def __repr__(self) -> str:
         """Show what it is, without addresses or keys."""
@@ -298,6 +323,17 @@ class Cache:
         shared = Call(policy=plan_, tally=tally, type=type)
         found = await self._engine.read_many(dict.fromkeys(wanted), shared, call_of)
         return {key: value for key, value in found.items() if value is not None}
+
+    def reader(
+        self, name: str, *, type: Any, policy: Policy | None, **options: Unpack[Options]  # noqa: A002
+    ) -> Reader:
+        """Return what a pattern of its own, such as `ReadThrough`, reads through.
+
+        *name* is its row in `stats` and `report`."""
+        wiring = Reader(name=name, options=options, policy=policy, plannable=True, type=type)
+        wiring.connect(self._engine)
+        self._wirings.append(wiring)
+        return wiring
 
     # --- writing ------------------------------------------------------------------------------------
 

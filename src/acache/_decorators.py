@@ -4,19 +4,18 @@ A hit builds the key, looks it up, compares two times and returns: no argument b
 await, no policy. Everything else is the miss path, `Wiring.miss`. One countdown per function
 counts the hits and picks the one in 1,024 that is timed; the mark on the entry serves eviction."""
 
-import inspect
-import re
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial, update_wrapper
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, get_type_hints, overload
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from acache._engine import Engine
 from acache._keys import Template, finish, key_template
 from acache._policy import Options, Policy, plan
 from acache._process import Call
-from acache._signature import CallShape, Names
+from acache._signature import CallShape
 from acache._stats import SAMPLE_EVERY, Stats, Tally
+from acache._wrapper import WrappedMethod, check_async, generate, result_type
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -97,17 +96,17 @@ class Wiring:
         if self.rewire is not None:
             self.rewire(process.lookup, process.clock.monotonic, process.near)
 
-    def call(self, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Call:
-        """Return the call of one miss."""
-        return Call(policy=self.policy, tally=self.tally, load=load, tags=tags, type=self.type)
+    def call(self, **of: Any) -> Call:
+        """Return a call with this function's policy, type and figures."""
+        return Call(policy=self.policy, tally=self.tally, type=self.type, **of)
 
     async def miss(self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Any:
         """Serve what the hit path does not."""
-        return await self.engine.read(finish(key), self.call(load, tuple(map(finish, tags))))
+        return await self.engine.read(finish(key), self.call(load=load, tags=tuple(map(finish, tags))))
 
     async def refresh(self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Any:
         """Load now."""
-        return await self.engine.refresh(finish(key), self.call(load, tuple(map(finish, tags))))
+        return await self.engine.refresh(finish(key), self.call(load=load, tags=tuple(map(finish, tags))))
 
     async def invalidate(self, key: str) -> None:
         """Drop one key."""
@@ -129,6 +128,18 @@ class Wiring:
     def stats(self) -> Stats:
         """Return the figures of the function."""
         return self.tally.snapshot()
+
+
+class Reader(Wiring):
+    """The wiring of a pattern that reads by itself, without a decorated function."""
+
+    async def read(self, key: str, call: Call) -> Any:
+        """Return the value of *key*."""
+        return await self.engine.read(key, call)
+
+    async def read_many(self, keys: Iterable[str], call_of: Callable[[str], Call]) -> dict[str, Any]:
+        """Return the value of each key."""
+        return await self.engine.read_many(keys, self.call(), call_of)
 
 
 # The names in capitals are replaced by ones that no parameter of the function has.
@@ -165,30 +176,6 @@ def MAKE(LOOKUP, NOW, NEAR):
     return BIND, REWIRE, HITS
 """
 
-_PLACEHOLDER: Final = re.compile(r"\b[A-Z][A-Z_]+\b")
-
-
-def generate(
-    text: str, wanted: str, source: dict[str, str], constants: Mapping[str, object], names: Names, name: str
-) -> object:
-    """Compile *text* and return what it calls *wanted*.
-
-    Each word in capitals stands for a piece of *source*, for one of *constants*, or else for a
-    local name that no parameter has."""
-    source |= {word: names.bind(word.lower(), value) for word, value in constants.items()}
-
-    def spelled(match: re.Match[str]) -> str:
-        word = match[0]
-        if word not in source:
-            source[word] = names.fresh(word.lower())
-        return source[word]
-
-    compiled = compile(_WORD.sub(spelled, text), f"<cached {name}>", "exec")
-    exec(compiled, names.values)  # noqa: S102 - our own source
-    return names.values[source[wanted]]
-
-
-_WORD: Final = re.compile(r"\b[A-Z][A-Z_]+\b")
 
 
 def _compile(
@@ -233,56 +220,6 @@ def dress(
     return wrapper
 
 
-class CachedMethod:
-    """A cached method: a wrapper per instance, made at first access.
-
-    It is kept in the instance's `__dict__` under a name of its own and used only for the very
-    instance that it was made for: copying an object copies its `__dict__`, and a copy must not
-    read another's cache. Pickling leaves it behind."""
-
-    def __init__(self, function: Callable[..., Any], dress_for: Callable[[object], Any], stats: Callable[[], Stats]) -> None:
-        """Make wrappers with *dress_for*."""
-        self._dress_for = dress_for
-        self.stats = stats
-        self._slot = f"_acache_{function.__name__}"
-        self.__wrapped__ = function
-        self.__doc__ = function.__doc__
-        self.__name__ = function.__name__
-        self.__qualname__ = function.__qualname__
-        self.__module__ = function.__module__
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        """Return the wrapper of *instance*."""
-        if instance is None:
-            return self
-        try:
-            held = instance.__dict__.get(self._slot)
-        except AttributeError:  # __slots__: nowhere to keep it
-            return self._dress_for(instance)
-        if held is None or held.instance is not instance:
-            held = instance.__dict__[self._slot] = Held(instance, self._dress_for(instance))
-        return held.wrapper
-
-    def __call__(self, instance: object, /, *args: Any, **named: Any) -> Any:
-        """Call it as `Class.method(instance, ...)`."""
-        return self.__get__(instance)(*args, **named)
-
-
-class Held:
-    """A wrapper and the one instance that it serves; a copy or a pickle of it holds nothing."""
-
-    __slots__ = ("instance", "wrapper")
-
-    def __init__(self, instance: object = None, wrapper: Any = None) -> None:
-        """Hold *wrapper* for *instance*."""
-        self.instance = instance
-        self.wrapper = wrapper
-
-    def __reduce__(self) -> tuple[type["Held"], tuple[()]]:
-        """Leave both behind."""
-        return Held, ()
-
-
 def wrap(function: Callable[..., Any], template: str | None, tags: Iterable[str], wiring_of: Callable[..., Wiring]) -> tuple[Any, Wiring, Template]:
     """Return the cached form of *function*, how it is wired, and its template."""
     check_async(function, "cached")
@@ -300,27 +237,6 @@ def wrap(function: Callable[..., Any], template: str | None, tags: Iterable[str]
         wrapper.uncached = types.MethodType(function, instance)
         return wrapper
 
-    return CachedMethod(function, dress_for, wiring.stats), wiring, keys
-
-
-def check_async(function: object, what: str) -> None:
-    """Raise TypeError, saying what to write, unless *function* is an `async def`."""
-    if isinstance(function, classmethod | staticmethod):
-        kind = type(function).__name__
-        if kind == "staticmethod":
-            raise TypeError(f"put @staticmethod above @{what}, not below it")
-        raise TypeError(
-            f"@{what} cannot serve a @classmethod: cache a function that takes what identifies the class"
-            " as an argument, and call it from the classmethod"
-        )
-    if not inspect.iscoroutinefunction(function):
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"@{what} needs an async function; write `async def {name}`, or await a thread in it")
-
-
-def result_type(function: Callable[..., Any]) -> object:
-    """Return the annotated result of *function*, Any where it is unknown."""
-    try:
-        return get_type_hints(function).get("return", Any)
-    except Exception:  # noqa: BLE001 - a name under TYPE_CHECKING, or whatever evaluating a str may raise
-        return Any
+    method = WrappedMethod(function, dress_for)
+    method.stats = wiring.stats  # type: ignore[attr-defined]
+    return method, wiring, keys

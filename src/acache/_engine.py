@@ -94,7 +94,7 @@ class Engine:
         """Return what is near of *key* and what it is worth to this read."""
         process = self.process
         now = process.clock.monotonic()
-        entry = process.near.get(key, now)
+        entry = process.near.get(key, now) if process.enabled else None
         if entry is None:
             return None, MISS
         if policy.version is not None and entry.version is not None and entry.version != policy.version:
@@ -279,6 +279,8 @@ class Engine:
         """Return the values of those of *keys* that are cached and fresh."""
         process = self.process
         process.enter()
+        if not process.enabled:
+            return {}
         now = process.clock.monotonic()
         entries = {key: entry for key in keys if (entry := process.near.get(key, now)) is not None}
         away = [key for key in keys if key not in entries]
@@ -294,7 +296,8 @@ class Engine:
     async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
         """Store *items*; afterwards no read gets anything that was loaded before."""
         self.process.enter()
-        await self.process.background.finish(self.authority.set(items, type))
+        if self.process.enabled:
+            await self.process.background.finish(self.authority.set(items, type))
 
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Drop *keys* and everything that carries one of *tags*."""

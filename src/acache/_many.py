@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, get_args
 
-from acache._decorators import CachedMethod, Wiring, check_async, dress, generate, result_type
+from acache._decorators import Wiring, dress
 from acache._keys import Template, finish, key_template
 from acache._process import Call, Group
 from acache._signature import CallShape
 from acache._stats import Stats
+from acache._wrapper import WrappedMethod, check_async, generate, result_type
 
 P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
@@ -90,8 +91,7 @@ class ManyWiring(Wiring):
         """Return the values of those ids that exist; one call loads all that are missing."""
         ids = {finish(key): id for key, id in keys.items()}
         call_of = self._calls(ids, group, load, tags)
-        shared = Call(policy=self.policy, tally=self.tally, type=self.type)
-        found = await self.engine.read_many(ids, shared, call_of)
+        found = await self.engine.read_many(ids, self.call(), call_of)
         return {ids[key]: value for key, value in found.items() if value is not None}
 
     async def refresh_many(
@@ -117,14 +117,7 @@ class ManyWiring(Wiring):
 
         def call_of(key: str) -> Call:
             id = ids[key]  # noqa: A001 - the field's word
-            return Call(
-                policy=self.policy,
-                tally=self.tally,
-                group=together,
-                id=id,
-                tags=tuple(map(finish, tags(id))),
-                type=self.type,
-            )
+            return self.call(group=together, id=id, tags=tuple(map(finish, tags(id))))
 
         return call_of
 
@@ -156,7 +149,9 @@ def wrap_many(
         wrapper.uncached = types.MethodType(function, instance)
         return wrapper
 
-    return CachedMethod(function, dress_for, wiring.stats), wiring, keys
+    method = WrappedMethod(function, dress_for)
+    method.stats = wiring.stats  # type: ignore[attr-defined]
+    return method, wiring, keys
 
 
 def _compile(

@@ -111,6 +111,7 @@ class Process:
         self.observers: list[Observer] = []
         self.tallies: dict[str, Tally] = {}
         self.closed = False
+        self.enabled = True  # False: nothing is read from the stores or put into them
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pid = os.getpid()
         self.moved: list[Callable[[], object]] = []  # told when another loop takes over
@@ -121,7 +122,8 @@ class Process:
     @property
     def lookup(self) -> Callable[[str], Entry | None]:
         """The near store's lookup, or one that finds nothing."""
-        return _nothing if self.near.store is None else self.near.store.lookup
+        store = self.near.store
+        return _nothing if store is None or not self.enabled else store.lookup
 
     # --- the loop -----------------------------------------------------------------------------------
 

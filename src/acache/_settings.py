@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from acache._engine import Engine
@@ -42,6 +42,13 @@ class Settings:
     clock: Clock = SYSTEM_CLOCK
     rng: random.Random | None = None
     ids: NewId | None = None
+
+    def but(self, **options: Any) -> "Settings":
+        """Return these settings with others in place of some; TypeError names an unknown one."""
+        unknown = sorted(options.keys() - set(self.__slots__))
+        if unknown:
+            raise TypeError(f"unknown option {unknown[0]!r}; known are {', '.join(self.__slots__)}")
+        return replace(self, **options)
 
 
 def build(settings: Settings) -> Engine:

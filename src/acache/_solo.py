@@ -72,7 +72,7 @@ class Solo:
             process.hold_off(flight.key, settled.retry_at)
             return Arrival(value=settled.value, stale=True)
         entry = settled.entry
-        stored = entry is not None and self._keep(flight, entry)
+        stored = entry is not None and process.enabled and self._keep(flight, entry)
         process.emit(
             LoadFinished(
                 function=call.tally.name,

@@ -2,6 +2,7 @@
 
 from acache.testing.clock import ManualClock
 from acache.testing.explore import Exploration, Failure, ViolationFound, ViolationMissed, explore
+from acache.testing.override import override
 from acache.testing.process import Process, ProcessKilled, SimClock
 from acache.testing.sim import CheckFailed, Sim
 from acache.testing.simloop import Deadlock, Livelock, SimLoop
@@ -21,4 +22,5 @@ __all__ = [
     "ViolationFound",
     "ViolationMissed",
     "explore",
+    "override",
 ]

@@ -1,0 +1,109 @@
+"""Read-through: a cache that loads what it lacks from a source by itself."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
+
+from acache._cache import Cache, names
+from acache._keys import Template
+from acache._policy import Options, Policy
+from acache._process import Call, Group
+from acache.errors import CacheError, SourceUnavailable
+from acache.protocols import Source
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ReadThrough(Generic[K, V]):
+    """Values of a source, by id, through a cache.
+
+    Concurrent reads of different ids become one query. An id that the source does not return is
+    remembered as not existing for `missing_ttl`; a failed query says nothing about any id."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        source: Source[K, V],
+        *,
+        key: str,
+        tags: Iterable[str] = (),
+        type: Any = Any,  # noqa: A002
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Read *source* through *cache*.
+
+        *key* and *tags* are templates in which `{}` is the id, "user:{}". *type* is that of a value,
+        where a remote store holds bytes. Options are those of `Policy`; `ttl` is required. Raises
+        NoInvalidationPlan, InvalidPolicy, InvalidTemplate."""
+        self._cache = cache
+        self._source = source
+        self._key = one_field("key", key)
+        self._tags = tuple(one_field("tags", tag, required=False) for tag in names("tags", tags))
+        self._reader = cache.reader(f"{self.__class__.__name__}({key})", type=type, policy=policy, **options)
+        self._group = Group(identity=self, load=self._load)
+
+    async def get(self, id: K) -> V | None:  # noqa: A002
+        """Return the value of *id*, None if it does not exist.
+
+        Raises what the source raises (SourceUnavailable, SourceRefused), LoadTimeout. Cancelling is
+        private to the caller."""
+        return cast("V | None", await self._reader.read(self.key(id), self._call(id)))
+
+    async def get_many(self, ids: Iterable[K]) -> dict[K, V]:
+        """Return the values of those of *ids* that exist."""
+        by_key = {self.key(id): id for id in _ids(ids)}
+        found = await self._reader.read_many(by_key, lambda key: self._call(by_key[key]))
+        return {by_key[key]: value for key, value in found.items() if value is not None}
+
+    async def invalidate(self, *ids: K) -> None:
+        """Drop what is cached of *ids*."""
+        await self._cache.invalidate(*map(self.key, ids))
+
+    def key(self, id: K) -> str:  # noqa: A002
+        """Return the cache key of *id*."""
+        return self._key.format(id) if self._key.fields else self._key.text
+
+    def tags(self, id: K) -> tuple[str, ...]:  # noqa: A002
+        """Return the tags of *id*."""
+        return tuple(tag.format(id) if tag.fields else tag.text for tag in self._tags)
+
+    def _call(self, id: K) -> Call:  # noqa: A002
+        return self._reader.call(group=self._group, id=id, tags=self.tags(id))
+
+    async def _load(self, ids: Sequence[K]) -> Mapping[K, V]:
+        try:
+            return await self._source.load(ids)
+        except CacheError:
+            raise
+        except OSError as error:
+            raise SourceUnavailable(f"the source of {self._key.text!r} cannot be reached") from error
+
+    async def __aenter__(self) -> Self:
+        """Use it; nothing needs to be opened for reading."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
+    async def aclose(self, timeout: float | None = None) -> None:
+        """Nothing was opened: cache and source belong to the caller."""
+        del timeout
+
+
+def one_field(parameter: str, text: str, *, required: bool = True) -> Template:
+    """Return the template *text*, which names the id by `{}` once."""
+    template = Template.parse(text)
+    if len(template.fields) > 1 or (required and not template.fields):
+        raise ValueError(f'{parameter}={text!r}: write {{}} once, where the id belongs, as in "user:{{}}"')
+    return template
+
+
+def _ids(ids: Iterable[K]) -> list[K]:
+    if isinstance(ids, str | bytes):
+        raise TypeError(f"ids takes an iterable of ids, not {ids!r}: write [{ids!r}]")
+    return list(ids)
