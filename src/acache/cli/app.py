@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from acache import __version__
 from acache.cli.demo.page import page
 from acache.cli.demo.render import progress, render
 from acache.cli.demo.result import DemoResult
@@ -47,7 +47,7 @@ def _writable(path: Path | None) -> Path | None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"acache {version('acache-core')}")
+        typer.echo(f"acache {__version__}")
         raise typer.Exit
 
 

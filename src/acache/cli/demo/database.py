@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ class Database:
         self._writing = asyncio.Lock()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def connection(self) -> AsyncGenerator[aiosqlite.Connection]:
         """Lend a reading connection, first come first served."""
         connection = await self._free.get()
         try:
@@ -93,7 +93,7 @@ async def summary(connection: aiosqlite.Connection, user_id: int) -> Summary:
 
 
 @asynccontextmanager
-async def open_database(directory: Path, *, seed: int) -> AsyncIterator[Database]:
+async def open_database(directory: Path, *, seed: int) -> AsyncGenerator[Database]:
     """Make and fill a database in *directory*, the same for the same *seed*; closed at the end."""
     path = directory / "shop.db"
     async with AsyncExitStack() as stack:

@@ -1,6 +1,6 @@
 """The result in the terminal, and progress while there is none yet. Knows the results and rich."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,7 +19,7 @@ _ASCII: Final = " .:-=+*#@"
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Callable[[str, float], None]]:
+def progress(console: Console) -> Generator[Callable[[str, float], None]]:
     """Yield what to call with the current step and the share that is done.
 
     A bar that goes away on a terminal; a line per step where *console* is a file or a pipe."""

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from acache import __version__
 from acache.cli.demo.database import Database, Summary, open_database, summary
 from acache.cli.demo.record import Recorder
 from acache.cli.demo.result import DemoResult, StrategyResult, refresh_result, strategy_result
@@ -58,7 +58,7 @@ async def run_demo(options: Options, progress: Progress) -> DemoResult:
             progress("tags", 1)
             tags = await show_tags(database)
     return DemoResult(
-        version=version("acache-core"),
+        version=__version__,
         python=platform.python_version(),
         cores=os.cpu_count() or 1,
         seed=options.seed,
