@@ -16,9 +16,10 @@ from typing import Final, cast
 from acache._entry import Entry
 
 LEAST_SHARE: Final = 0.1  # of the small queue: S3-FIFO's own
-STEP: Final = 2  # entries by which the small queue's share moves
-GENERATIONS: Final = 4  # of ghosts, which together remember as many evictions as there are entries
-RECENT: Final = 2  # the newest generations: their ghosts left "soon" before
+GROWTH: Final = 3  # entries that the small queue gains when it let one go too soon
+SHRINKAGE: Final = 2  # entries that it loses when one is used in the main queue
+GENERATION: Final = 3  # a generation of ghosts is as many evictions as a third of the entries
+GENERATIONS: Final = 4  # full ones and the newest: at least as many evictions as there are entries
 PATIENCE: Final = 1_000  # rounds given before an entry goes although it was used: bounds the pause
 
 
@@ -84,9 +85,9 @@ class Ghosts:
         self._generations: list[set[int]] = [set() for _ in range(GENERATIONS)]
 
     def add(self, key: str, among: int) -> None:
-        """Remember *key*; keys that left longer ago than *among* evictions are forgotten."""
+        """Remember *key*, and at least as many others as there were entries *among* which it was."""
         newest = self._generations[0]
-        if len(newest) * GENERATIONS >= among:
+        if len(newest) * GENERATION >= among:
             newest = set()
             self._generations = [newest, *self._generations[:-1]]
         newest.add(_fingerprint(key))
@@ -127,8 +128,8 @@ class Eviction:
         if age is None:
             self._small.append(entry)
             return
-        if age < RECENT:
-            self._move_share(STEP)
+        if age == 0:
+            self._move_share(GROWTH)
         self._main.append(entry)
 
     def replace(self, old: Entry, new: Entry) -> None:
@@ -154,7 +155,7 @@ class Eviction:
             entry.used = False
             self._main.append(entry)
             if not small:
-                self._move_share(-STEP)
+                self._move_share(-SHRINKAGE)
         if small:
             self._ghosts.add(cast("str", entry.key), len(self))
         return entry
