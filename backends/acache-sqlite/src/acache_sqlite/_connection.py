@@ -165,8 +165,8 @@ def connection_to(database: Database, *, timeout: float) -> Connection:
 
 def path_of(database: str | os.PathLike[str]) -> str:
     """Return the path in *database*: itself, or what follows `sqlite:///` (a fourth slash: absolute)."""
-    text: object = os.fspath(database)
-    if not isinstance(text, str) or not text or "\0" in text:
+    text = os.fsdecode(database)
+    if not text or "\0" in text:
         msg = "database= must be a path, a sqlite:/// URL or an open aiosqlite connection"
         raise ConfigurationError(msg)
     if not text.startswith(("sqlite:", "sqlite+aiosqlite:")):

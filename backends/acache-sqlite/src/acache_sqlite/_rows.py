@@ -44,14 +44,14 @@ class Shape(Generic[V]):
         """Return *row* as a value. Raises `Unfit`."""
         if self.columns is None:
             return cast("V", dict(zip(columns, row, strict=True)))
-        fields: dict[str, object] | list[object] = {
+        fields: dict[str, object] = {
             name: _from_json(held) if name in self.nested and isinstance(held, (str, bytes)) else held
             for name, held in zip(columns, row, strict=True)
         }
-        if self.positional:
-            fields = list(fields.values())
         try:
-            return msgspec.convert(fields, self.type, strict=False)
+            return msgspec.convert(
+                list(fields.values()) if self.positional else fields, self.type, strict=False
+            )
         except msgspec.ValidationError as error:
             text = str(error)
             # Its other messages quote the value.

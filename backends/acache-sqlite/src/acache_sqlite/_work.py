@@ -41,7 +41,7 @@ def transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Cursor]:
         yield cursor
         cursor.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
+        with suppress(sqlite3.Error):  # some errors end the transaction by themselves
             cursor.execute("ROLLBACK")
         raise
 
@@ -272,7 +272,7 @@ def _read(
         bound = [part for key in chunk for part in keys[key]]
         bound += [None] * (width * count - len(bound))
         for number, *row in cursor.execute(_select(table, tuple(names), tuple(columns), count), bound):
-            key = chunk[number]
+            key: K = chunk[number]
             if not answers(row[:width], keys[key]):
                 if confused is not None:
                     confused.append(key)

@@ -3,11 +3,12 @@
 The asynchronous shell; what runs on the connection's thread is in `_work`."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from acache.errors import ConfigurationError
 from acache.protocols import Saved
+from acache_sqlite._clock import WallClock
 from acache_sqlite._connection import Database
 from acache_sqlite._keys import KeyShape
 from acache_sqlite._rows import shape_of
@@ -19,15 +20,6 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 A_MONTH = 30 * 86_400.0
-
-
-class WallClock(Protocol):
-    """Anything with a `time()` in seconds since the epoch: `acache.clock`'s clocks, the time module."""
-
-    @property
-    def time(self) -> Callable[[], float]:
-        """Return seconds since the epoch."""
-        ...
 
 
 class SQLiteTable(SQLiteSource[K, V]):
@@ -52,7 +44,7 @@ class SQLiteTable(SQLiteSource[K, V]):
         table: str,
         *,
         key: str | Iterable[str] = "id",
-        type: type[V] = dict,  # type: ignore[assignment]
+        type: type[V] = dict,  # type: ignore[assignment]  # noqa: A002 - the word of every source
         columns: Iterable[str] | None = None,
         version_column: str | None = None,
         timeout: float = 5.0,

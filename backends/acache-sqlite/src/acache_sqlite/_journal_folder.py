@@ -1,0 +1,199 @@
+"""The folder of journal files: one for each living process, the others waiting to be adopted.
+
+Runs on the journal's thread; knows nothing of loops. A file whose lock nobody holds is an orphan:
+its process has ended, and its records go to the next journal that opens. A file that is damaged or
+not understood stays where it is, and opening fails."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from acache.errors import JournalFailed
+from acache_sqlite import _journal_file
+from acache_sqlite._lock import LockFile
+
+_SUFFIX = ".db"
+_NEW = ".new"
+_PATIENCE = 30.0  # seconds: another process adopts a large file meanwhile
+
+
+class JournalFolder:
+    """The folder as one process sees it, and the one file that it owns."""
+
+    def __init__(self, path: Path, *, name: Callable[[], str]) -> None:
+        self.path = path
+        self._name = name
+        self._lock: LockFile | None = None  # of the file that is ours
+        self._file: Path | None = None
+        self._inode = 0
+
+    def __str__(self) -> str:
+        return str(self._file or self.path)
+
+    def open(self) -> sqlite3.Connection:
+        """Return a connection to this process's file, made if need be, with every orphan adopted."""
+        with _naming(self.path):
+            if self._file is not None:  # closed for a fork, or after an error: ours all the same
+                return self._connected(self._file)
+            _make_folder(self.path)
+            door = LockFile(self.path / "folder.lock")
+            if not door.wait(_PATIENCE):
+                msg = "another process has been opening its journal there for long"
+                raise JournalFailed(msg)
+            try:
+                return self._claimed()
+            finally:
+                door.release()
+
+    def verify(self) -> None:
+        """Raise `JournalFailed` if the file is no longer there: what is written to it would be lost."""
+        assert self._file is not None
+        try:
+            found = os.stat(self._file).st_ino
+        except FileNotFoundError:
+            found = None
+        if found != self._inode:
+            msg = (
+                f"{self._file}: somebody deleted it; restart this process, and keep others out of its folder"
+            )
+            raise JournalFailed(msg)
+
+    def leave(self) -> None:
+        """Stop owning the file; the next journal that opens adopts it."""
+        lock, self._lock, self._file = self._lock, None, None
+        if lock is not None:
+            lock.release()
+
+    def _claimed(self) -> sqlite3.Connection:
+        """Make a file of our own, take over what others left; give nothing up if that fails."""
+        file = self.path / (self._name() + _SUFFIX)
+        lock = _lock_of(file)
+        if not lock.acquire():
+            msg = f"{file}: another process chose this name"
+            raise JournalFailed(msg)
+        try:
+            _create(file)
+            connection = self._connected(file)
+            try:
+                self._adopt_all(connection, file)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+        self._lock, self._file = lock, file
+        return connection
+
+    def _connected(self, file: Path) -> sqlite3.Connection:
+        connection = _connect(file)
+        try:
+            with _naming(file):
+                _journal_file.check(connection)
+                _journal_file.configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._inode = os.stat(file).st_ino
+        return connection
+
+    def _adopt_all(self, connection: sqlite3.Connection, own: Path) -> None:
+        for file in sorted(self.path.glob("*" + _SUFFIX)):
+            if file == own:
+                continue
+            with _naming(file):
+                lock = _lock_of(file)
+                if not lock.acquire():
+                    _journal_file.raise_mark(connection.cursor(), _mark_of(file))
+                    continue
+                try:
+                    _adopt(connection, file)
+                except BaseException:
+                    lock.release()
+                    raise
+                lock.delete()
+
+
+def _adopt(connection: sqlite3.Connection, file: Path) -> None:
+    """Copy an orphan's records, durably, and only then delete it."""
+    connection.execute("ATTACH ? AS orphan", (file.absolute().as_uri() + "?mode=rw",))
+    try:
+        _journal_file.check(connection, schema="orphan")
+        _journal_file.adopt(connection, schema="orphan")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    finally:
+        connection.execute("DETACH orphan")
+    # The database first: a log without one is ignored, one without its log would be an older state.
+    for path in (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
+        path.unlink(missing_ok=True)
+
+
+def _mark_of(file: Path) -> int:
+    """Return the high-water mark of a living process's file."""
+    connection = _connect(file)
+    try:
+        return _journal_file.highest(connection)
+    finally:
+        connection.close()
+
+
+def _create(file: Path) -> None:
+    """Make a complete file under its name, or none: an empty one is a damaged one."""
+    new = file.with_suffix(_NEW)
+    new.touch(mode=0o600)
+    connection = _connect(new)
+    try:
+        _journal_file.create(connection)
+    finally:
+        connection.close()
+    new.rename(file)
+    _sync(file.parent)
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        file.absolute().as_uri() + "?mode=rw",
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
+
+
+def _lock_of(file: Path) -> LockFile:
+    return LockFile(file.with_suffix(".lock"))
+
+
+def _make_folder(path: Path) -> None:
+    """Make *path* and the folders above it, durably."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Say which file an error is about, once."""
+    try:
+        yield
+    except JournalFailed as error:
+        if str(path) in str(error):
+            raise
+        msg = f"{path}: {error}; it is kept as it is: move it away to go on without it"
+        raise JournalFailed(msg) from error.__cause__
+    except (sqlite3.Error, OSError) as error:
+        msg = f"{path}: {error}"
+        raise JournalFailed(msg) from error
