@@ -15,84 +15,72 @@ ROOT = Path(__file__).parent.parent
 
 # --- what the shared conftest.py catches ------------------------------------------------------------
 
-LEAKS = """
+TESTS = """
     import asyncio, pytest, socket
 
     async def fail():
         raise ValueError
 
     @pytest.mark.asyncio
-    async def test_task():
+    async def test_leaving_a_task():
         started = asyncio.create_task(asyncio.sleep(60))
 
     @pytest.mark.asyncio
-    async def test_exception():
+    async def test_leaving_an_exception():
         asyncio.create_task(fail())
         await asyncio.sleep(0)
 
     @pytest.mark.asyncio
-    async def test_exception_in_a_cycle():
+    async def test_leaving_an_exception_in_a_cycle():
         cycle = [asyncio.create_task(fail())]
         cycle.append(cycle)
         await asyncio.sleep(0)
 
     @pytest.mark.asyncio
-    async def test_socket():
+    async def test_leaving_a_socket():
         socket.socket()
 
     @pytest.mark.asyncio
-    async def test_socket_in_a_cycle():
+    async def test_leaving_a_socket_in_a_cycle():
         cycle = [socket.socket()]
         cycle.append(cycle)
 
     @pytest.mark.asyncio
-    async def test_coroutine():
+    async def test_leaving_a_coroutine():
         asyncio.sleep(0)
-    """
-
-TIDY = """
-    import asyncio, pytest
 
     @pytest.mark.asyncio
-    async def test_on_every_loop():
+    async def test_tidy_on_every_loop():
         asyncio.create_task(asyncio.sleep(60)).cancel()
 
     @pytest.mark.asyncio
     @pytest.mark.one_loop
-    async def test_on_one_loop():
+    async def test_tidy_on_one_loop():
         assert asyncio.get_running_loop().get_debug()
 
-    def test_without_a_loop():
+    def test_tidy_without_a_loop():
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
     """
+KINDS = {"debug", "uvloop", "eager"} if sys.version_info >= (3, 12) else {"debug", "uvloop"}
 
 
 @pytest.mark.slow
-def test_a_test_that_leaves_something_behind_fails_on_every_loop(pytester):
-    report = run_under_our_conftest(pytester, LEAKS)
-    blamed = {re.sub(r".*::(test_\w+).*", r"\1", line) for line in summary(report, "FAILED ", "ERROR tests")}
-    assert blamed == set(re.findall(r"test_\w+", LEAKS))
-
-
-@pytest.mark.slow
-def test_a_tidy_test_passes_on_every_loop(pytester):
-    report = run_under_our_conftest(pytester, TIDY)
-    kinds = {"debug", "uvloop", "eager"} if sys.version_info >= (3, 12) else {"debug", "uvloop"}
-    passed = "\n".join(summary(report, "PASSED "))
-    assert set(re.findall(r"test_on_every_loop\[(\w+)\]", passed)) == kinds
-    report.assert_outcomes(passed=len(kinds) + 2)
-
-
-def run_under_our_conftest(pytester, test):
+def test_a_test_fails_on_every_kind_of_loop_if_it_leaves_something_behind(pytester, monkeypatch):
     for name in ("pyproject.toml", "conftest.py"):
         (pytester.path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
-    pytester.mkdir("tests").joinpath("test_it.py").write_text(dedent(test), encoding="utf-8")
-    return pytester.runpytest_subprocess("-rA", "-p", "no:cacheprovider", "--numprocesses=0")
+    pytester.mkdir("tests").joinpath("test_it.py").write_text(dedent(TESTS), encoding="utf-8")
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    report = pytester.runpytest_subprocess("-rA", "-p", "no:cacheprovider", "-p", "no:xdist")
 
+    def tests(*outcomes):
+        lines = [line for line in report.outlines if line.startswith(outcomes)]
+        return {line.split("::")[1].split(" ")[0] for line in lines}
 
-def summary(report, *outcomes):
-    return [line for line in report.outlines if line.startswith(outcomes)]
+    names = re.findall(r"test_\w+", TESTS)
+    assert tests("FAILED ", "ERROR tests") == {f"{name}[{kind}]" for name in names[:-3] for kind in KINDS}
+    on_every, on_one, without = names[-3:]
+    assert tests("PASSED ") >= {f"{on_every}[{kind}]" for kind in KINDS} | {on_one, without}
 
 
 # --- what a tracked file may say --------------------------------------------------------------------
