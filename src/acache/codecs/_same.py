@@ -25,10 +25,10 @@ def same(a: object, b: object) -> bool:
         return False
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     if a is b:
         return True
-    kind: Any = type(a)
+    kind = type(a)
     if kind is not type(b):
         return False
     for base in kind.__mro__[:-1]:

@@ -1,9 +1,9 @@
 """MessagePack, the default: small, fast and typed. Knows no store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn, cast
 from uuid import UUID
 
 import msgspec
@@ -40,7 +40,7 @@ class MsgpackCodec(TypedCodec):
         """Return *value* as MessagePack; raise CodecError if it has no such form."""
         try:
             data = self._write(value)
-            if any(mark in data for mark in _TIMESTAMPS):
+            if b"\xff" in data and any(mark in data for mark in _TIMESTAMPS):
                 plain = msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=refuse_value)
                 data = self._write(_keep_offsets(plain))
         except CodecError:
@@ -54,16 +54,16 @@ class MsgpackCodec(TypedCodec):
         return msgspec.msgpack.Decoder[object](type, ext_hook=_refuse_extension).decode
 
 
-def _keep_offsets(plain: Any) -> Any:
+def _keep_offsets(plain: object) -> object:
     # msgspec writes an aware datetime as a timestamp, which is always UTC: the same moment, but another
     # time of day. One with an offset is written as text instead, which typed decoding reads as well.
-    kind = type(plain)
-    if kind is datetime and plain.utcoffset():
-        return plain.isoformat()
-    if kind is dict:
-        return {_keep_offsets(key): _keep_offsets(value) for key, value in plain.items()}
-    if kind is list or kind is tuple:
-        return [_keep_offsets(part) for part in plain]
+    if isinstance(plain, datetime):
+        return plain.isoformat() if plain.utcoffset() else plain
+    if isinstance(plain, dict):
+        pairs = cast("dict[object, object]", plain).items()
+        return {_keep_offsets(key): _keep_offsets(value) for key, value in pairs}
+    if isinstance(plain, list | tuple):
+        return [_keep_offsets(part) for part in cast("Sequence[object]", plain)]
     return plain
 
 
