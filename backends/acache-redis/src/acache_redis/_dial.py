@@ -1,0 +1,136 @@
+"""How to reach one server: makes connections, knows the credentials, shows them to nobody.
+
+With a cluster or sentinels there will be one dialer per node; who asks which node is decided above.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, cast, final
+
+from redis.asyncio import Connection, ConnectionPool, Redis, UnixDomainSocketConnection
+from redis.asyncio.sentinel import SentinelConnectionPool
+
+from acache.errors import ConfigurationError, StoreUnavailable
+
+Command = Sequence[bytes | int]
+Reply = Any
+"""Bytes, an int, None, a list of these, or a `ResponseError` that the server answered with."""
+
+# What a lent client's options say about its own pool, retries and decoding is not for us: a call has
+# one deadline, is sent again at most once, and its answer is bytes. RESP2, because it is enough and
+# because maintenance notices (RESP3) are an affair between the client and its pool.
+_OVERRIDDEN: Final[dict[str, Any]] = {
+    "socket_timeout": None,
+    "socket_connect_timeout": None,
+    "retry": None,
+    "retry_on_timeout": False,
+    "retry_on_error": [],
+    "health_check_interval": 0,
+    "decode_responses": False,
+    "protocol": 2,
+}
+_DROPPED: Final = ("maint", "orig_", "oss_", "himport", "event_dispatcher")
+
+
+class Wire(Protocol):
+    """As much of a connection of redis-py as is used here."""
+
+    async def connect(self) -> None:
+        """Open the socket and shake hands."""
+        ...
+
+    async def disconnect(self, nowait: bool = ...) -> None:
+        """Close the socket."""
+        ...
+
+    def pack_commands(self, commands: Iterable[Command]) -> list[bytes]:
+        """Return what to write for *commands*."""
+        ...
+
+    async def send_packed_command(self, command: Iterable[bytes], check_health: bool = ...) -> None:
+        """Write."""
+        ...
+
+    async def read_response(self, disable_decoding: bool = ..., *, disconnect_on_error: bool = ...) -> Reply:
+        """Read one reply; raises the one that is an error."""
+        ...
+
+
+@final
+class Dialer:
+    """Makes connections to one server, and errors that tell which server but never its secrets."""
+
+    def __init__(self, connection_class: type, options: Mapping[str, Any]) -> None:
+        kept = {name: value for name, value in options.items() if not name.startswith(_DROPPED)}
+        self._connection_class = connection_class
+        self.timeout = float(kept.pop("timeout", 1.0))  # seconds, for the store
+        self._options = kept | _OVERRIDDEN
+        self.database = int(kept.get("db") or 0)
+        address = f"unix://{kept['path']}" if "path" in kept else f"redis://{_address(kept)}"
+        self.name = f"{address}, database {self.database}"
+
+    @classmethod
+    def of(cls, client: object) -> "Dialer":
+        """Return a dialer to where a lent client or pool connects to; neither is used beyond this.
+
+        Raises `ConfigurationError` for what is not one server's.
+        """
+        pool: object = client.connection_pool if isinstance(client, Redis) else client
+        if not isinstance(pool, ConnectionPool) or isinstance(pool, SentinelConnectionPool):
+            raise ConfigurationError(
+                "store: a redis.asyncio.Redis or ConnectionPool of one server is needed, "
+                f"or a redis:// or unix:// URL, not {type(client).__name__}"
+            )
+        return cls(pool.connection_class, pool.connection_kwargs)
+
+    @classmethod
+    def to(cls, options: Mapping[str, Any]) -> "Dialer":
+        """Return a dialer to the host or path in *options*."""
+        return cls(UnixDomainSocketConnection if "path" in options else Connection, options)
+
+    def __repr__(self) -> str:
+        return f"<Dialer {self.name}>"
+
+    async def dial(self) -> Wire:
+        """Return an open connection that did its handshake; raises what redis-py does, made `bare`."""
+        wire = cast("Wire", self._connection_class(**self._options))
+        try:
+            await wire.connect()
+        except BaseException as error:  # noqa: BLE001 - raised again, without its frames
+            await hang_up(wire)
+            raise self.bare(error) from None
+        return wire
+
+    def bare(self, error: BaseException) -> BaseException:
+        """Return *error* fit to be a cause: without frames, and without the credentials in its text.
+
+        The frames of redis-py hold the options of the connection, and servers quote commands that
+        they do not know, AUTH with its password too.
+        """
+        error.__cause__ = error.__context__ = error.__traceback__ = None
+        secrets = [str(self._options[name]) for name in ("password", "username") if self._options.get(name)]
+        if any(secret in str(error) for secret in secrets):
+            error.args = ("not shown, because it quoted the credentials",)
+        return error
+
+    def unavailable(self, cause: BaseException) -> StoreUnavailable:
+        """Return a new error about *cause*, which `bare` returned."""
+        what = "no answer in time" if isinstance(cause, TimeoutError) else f"{type(cause).__name__}: {cause}"
+        error = StoreUnavailable(f"{self.name}: {what}")
+        error.__cause__ = cause
+        return error
+
+
+async def hang_up(wire: Wire) -> None:
+    """Close a connection at once, whatever was still to be written.
+
+    Closing politely would wait until a server that hangs has taken what is buffered.
+    """
+    writer = getattr(wire, "_writer", None)
+    if writer is not None:
+        writer.transport.abort()
+    await wire.disconnect()
+
+
+def _address(options: Mapping[str, Any]) -> str:
+    host = str(options.get("host", "localhost"))
+    return f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}"

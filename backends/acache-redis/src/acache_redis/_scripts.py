@@ -1,0 +1,257 @@
+"""The scripts that run inside Redis: one per verb, each atomic on one key or tag.
+
+They repeat the rules of `acache._claims` at the server. KEYS[1] is an entry or a tag's version,
+KEYS[2] its claims: a hash of `:<token>` to the millisecond at which it ends, `kind`, and `taint`.
+The hash lives as long as its longest claim; what has ended sooner is ignored. ARGV[1] is the channel
+of the feed, empty where nothing is to be published, ARGV[2] the message. Times are the server's.
+
+Every script may be sent again after its answer was lost: a second run changes nothing that the first
+one did not mean to. Versions are made from what the caller drew at random, never by a script.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final, final
+
+from acache_redis._dial import Command
+from acache_redis._names import Pair
+
+_PRELUDE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local standing = {held = {}, count = 0, kind = false, taint = false}
+local fields = redis.call('HGETALL', KEYS[2])
+for i = 1, #fields, 2 do
+    local field, value = fields[i], fields[i + 1]
+    if field == 'kind' then
+        standing.kind = value
+    elseif field == 'taint' then
+        standing.taint = true
+    elseif tonumber(value) > now then
+        standing.held[field] = tonumber(value)
+        standing.count = standing.count + 1
+    end
+end
+if standing.count == 0 then
+    standing.kind, standing.taint = false, false
+end
+
+local function save()
+    if #fields > 0 then
+        redis.call('UNLINK', KEYS[2])
+    end
+    if standing.count == 0 then
+        return
+    end
+    local hash, last = {'kind', standing.kind}, 0
+    if standing.taint then
+        hash[3], hash[4] = 'taint', '1'
+    end
+    for field, ends in pairs(standing.held) do
+        hash[#hash + 1] = field
+        hash[#hash + 1] = string.format('%.0f', ends)
+        last = math.max(last, ends)
+    end
+    redis.call('HSET', KEYS[2], unpack(hash))
+    redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', last))
+end
+
+local function prolong(token, ttl)
+    local field = ':' .. token
+    if not standing.held[field] then
+        standing.count = standing.count + 1
+    end
+    standing.held[field] = math.max(standing.held[field] or 0, now + ttl)
+end
+
+local function release(token)
+    if standing.held[':' .. token] then
+        standing.held[':' .. token] = nil
+        standing.count = standing.count - 1
+    end
+end
+
+local function sole(token)
+    return standing.count == 1 and standing.held[':' .. token] and not standing.taint
+end
+
+-- Somebody without a claim changes the name: a lease ends, fences are tainted.
+local function disturb()
+    if standing.kind == 'lease' then
+        standing.held, standing.count = {}, 0
+    elseif standing.kind then
+        standing.taint = true
+    end
+end
+
+local function publish()
+    if ARGV[1] ~= '' then
+        redis.call('PUBLISH', ARGV[1], ARGV[2])
+    end
+end
+"""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One of the texts, and the name under which the server keeps it."""
+
+    text: bytes
+    sha: bytes
+
+    def on(self, pair: Pair, *arguments: bytes | int, channel: bytes = b"", message: bytes = b"") -> Command:
+        """Return the command that runs it."""
+        return (b"EVALSHA", self.sha, 2, *pair, channel, message, *arguments)
+
+
+_all: list[Script] = []
+
+
+def _script(body: str) -> Script:
+    text = (_PRELUDE + body).encode()
+    script = Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+    _all.append(script)
+    return script
+
+
+LEASE: Final = _script("""
+local token, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local data = redis.call('GET', KEYS[1])
+if data and redis.sha1hex(data) ~= seen then
+    return {'found', data}
+end
+if standing.kind == 'fence' then
+    return {'fenced'}
+end
+if standing.count > 0 and not standing.held[':' .. token] then
+    local field, ends = next(standing.held)
+    return {'busy', ends - now, string.sub(field, 2)}
+end
+standing.kind = 'lease'
+prolong(token, ttl)
+save()
+return {'granted'}
+""")
+
+RENEW: Final = _script("""
+local token, ttl = ARGV[3], tonumber(ARGV[4])
+if not standing.held[':' .. token] then
+    return 0
+end
+prolong(token, ttl)
+save()
+return 1
+""")
+
+RELEASE: Final = _script("""
+release(ARGV[3])
+save()
+publish()
+return 1
+""")
+
+COMMIT: Final = _script("""
+local token, data, ttl = ARGV[3], ARGV[4], ARGV[5]
+local new = sole(token)
+release(token)
+save()
+if new then
+    redis.call('SET', KEYS[1], data, 'PX', ttl)
+    publish()
+    return 1
+end
+return redis.call('GET', KEYS[1]) == data and 1 or 0
+""")
+
+PUT: Final = _script("""
+local data, ttl = ARGV[3], ARGV[4]
+local fenced = standing.kind == 'fence'
+disturb()
+save()
+if fenced then
+    redis.call('UNLINK', KEYS[1])
+else
+    redis.call('SET', KEYS[1], data, 'PX', ttl)
+end
+publish()
+return 1
+""")
+
+DROP: Final = _script("""
+local keep = ARGV[3]
+disturb()
+save()
+if not keep or redis.call('GET', KEYS[1]) ~= keep then
+    redis.call('UNLINK', KEYS[1])
+end
+publish()
+return 1
+""")
+
+FENCE: Final = _script("""
+local token, ttl = ARGV[3], tonumber(ARGV[4])
+if standing.count > 1 or not standing.held[':' .. token] then
+    disturb()
+end
+standing.kind = 'fence'
+prolong(token, ttl)
+save()
+redis.call('UNLINK', KEYS[1])
+publish()
+return 1
+""")
+
+VERSION: Final = _script("""
+local version, ttl = ARGV[3], tonumber(ARGV[4])
+if standing.kind == 'fence' then
+    return false
+end
+local there = redis.call('GET', KEYS[1])
+if not there then
+    redis.call('SET', KEYS[1], version, 'PX', ttl)
+    return version
+end
+if redis.call('PTTL', KEYS[1]) < ttl then
+    redis.call('PEXPIRE', KEYS[1], ttl)
+end
+return there
+""")
+
+SETTLE: Final = _script("""
+local token, version, ttl = ARGV[3], ARGV[4], ARGV[5]
+if redis.call('GET', KEYS[1]) == version then
+    return version
+end
+local new = sole(token)
+release(token)
+disturb()
+save()
+if new then
+    redis.call('SET', KEYS[1], version, 'PX', ttl)
+    return version
+end
+redis.call('UNLINK', KEYS[1])
+return false
+""")
+
+CLAIMS: Final = _script("""
+local found = {}
+for field, ends in pairs(standing.held) do
+    found[#found + 1] = {standing.kind, string.sub(field, 2), ends - now, standing.taint and 1 or 0}
+end
+return found
+""")
+
+LOADS: Final[Sequence[Command]] = tuple((b"SCRIPT", b"LOAD", script.text) for script in _all)
+"""What a server is sent that does not know a script: a new one, or one that was restarted."""
+
+_LONGEST: Final = 10 * 365 * 24 * 3600.0
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time to live as Redis takes it: at least 1, at most ten years."""
+    return max(1, ceil(min(seconds, _LONGEST) * 1000))

@@ -1,0 +1,320 @@
+"""A remote store in one Redis or Valkey server: bytes, claims and a feed. Knows nothing of values.
+
+Everything goes over three connections of its own per process and event loop, opened when first
+used: one for reads, one for everything else, one to listen. No pool, so no limit of one to meet.
+
+All keys and tags are on one server here. On a cluster each of them has a node, known by the slot of
+the names in `_names`; `_Home` is the place that would have a pair of lanes for each.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from random import Random, SystemRandom
+from typing import Final, final
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from acache._types import NewId
+from acache.clock import SYSTEM_CLOCK, Clock
+from acache.protocols import BUSY, FENCED, FOUND, GRANTED, Claim, ClaimKind, Grant, Item, namespace_of
+from acache_redis import _scripts as scripts
+from acache_redis._dial import Command, Dialer, Reply
+from acache_redis._feed import Subscription
+from acache_redis._lane import Calls, Lane, Reads
+from acache_redis._names import channel_of, entry_of, key_pair, stamp_of, tag_pair, version_of
+from acache_redis._scripts import Script, milliseconds
+from acache_redis._url import read_url
+
+_INHERITED: Final[list[object]] = []
+"""Connections of a parent process. A child may neither use nor close them: both share the sockets and
+the selector that watches them, and a finalizer would do the closing. So they are kept for ever."""
+
+
+@final
+class _Home:
+    """The connections of one event loop."""
+
+    def __init__(self, dialer: Dialer, *, timeout: float) -> None:
+        self.reads = Lane(dialer, Reads, timeout=timeout)
+        self.calls = Lane(dialer, Calls, timeout=timeout)
+
+    async def close(self) -> None:
+        await self.reads.close()
+        await self.calls.close()
+
+
+@final
+class RedisStore:
+    """Bytes, claims and a feed in one Redis or Valkey server (6.2 or newer).
+
+    *server*: a URL (`redis://`, `unix://`), or a client or pool of `redis.asyncio` that says where
+    to connect and is never used otherwise nor closed. *timeout*: seconds a round trip may take,
+    counted from the call, waiting for the one before it included; 1 unless the URL says. *ping_every*:
+    seconds between the pings by which a listener learns that it has heard everything.
+
+    Every method raises `StoreUnavailable`, about the server but never its credentials, and may be
+    cancelled at any await; what it was about to change may then be changed or not. The store may be
+    made before any loop runs, used in one loop after the other and after a fork, and again after
+    `aclose`.
+
+    What `maxmemory-policy` evicts costs a miss, whatever it is, except for the claims of a writer
+    (`acache:c:`, `acache:tc:`) who then dies inside its block: what others stored meanwhile would
+    stay. Claims are short-lived and just used, the last thing that `allkeys-lru` looks for.
+    """
+
+    def __init__(
+        self,
+        server: "str | Redis | ConnectionPool",
+        *,
+        timeout: float | None = None,
+        ping_every: float = 1.0,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: Random | None = None,
+        ids: NewId | None = None,
+    ) -> None:
+        try:
+            self._dialer = Dialer.to(read_url(server)) if isinstance(server, str) else Dialer.of(server)
+        finally:
+            del server  # the frame of a traceback would show the password in it
+        self._timeout = self._dialer.timeout if timeout is None else timeout
+        self._ping_every = ping_every
+        self._clock = clock
+        self._rng = SystemRandom() if rng is None else rng
+        self._ids = partial(os.urandom, 16) if ids is None else ids
+        self._channel = channel_of(self._dialer.database)
+        self._homes: dict[asyncio.AbstractEventLoop, _Home] = {}
+        self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self._dialer.name}>"
+
+    # --- bytes ----------------------------------------------------------------------------------
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes under each of *keys*, in their order, None where nothing is."""
+        if not keys:
+            return []
+        return await self._home().reads.filling().join([*map(entry_of, keys)])
+
+    async def set_many(self, items: Sequence[Item]) -> None:
+        """Store every item, whatever stands on its key."""
+        await self._call(
+            [(b"SET", entry_of(item.key), item.data, b"PX", milliseconds(item.ttl)) for item in items]
+        )
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete *keys*, whatever stands on them."""
+        await self._call([(b"UNLINK", *map(entry_of, keys))] if keys else [])
+
+    async def aclose(self) -> None:
+        """Close this loop's connections, ending calls that wait with an error. Safe to call twice."""
+        self._forget_others()
+        home = self._homes.pop(asyncio.get_running_loop(), None)
+        if home is not None:
+            await home.close()
+
+    # --- claims ---------------------------------------------------------------------------------
+
+    async def peek(
+        self, keys: Sequence[str], tags: Sequence[str]
+    ) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Return entries and versions as they are; the same one read as `get_many`."""
+        if not keys and not tags:
+            return [], []
+        names = [*map(entry_of, keys), *map(version_of, tags)]
+        found = await self._home().reads.filling().join(names)
+        return found[: len(keys)], found[len(keys) :]
+
+    async def versions(self, tags: Sequence[str], *, ttl: float) -> list[bytes | None]:
+        """Return the version of each tag: made if missing, prolonged to *ttl*; None while fenced."""
+        lasting = milliseconds(ttl)
+        return await self._call([scripts.VERSION.on(tag_pair(tag), self._ids(), lasting) for tag in tags])
+
+    async def stamp(self, namespace: str) -> bytes:
+        """Return the invalidation stamp of *namespace*, made if missing."""
+        name, candidate = stamp_of(namespace), self._ids()
+        _, stamp = await self._call([(b"SET", name, candidate, b"NX"), (b"GET", name)])
+        # Evicted between the two: any stamp will do that is never seen again.
+        return candidate if stamp is None else bytes(stamp)
+
+    async def lease(self, key: str, token: bytes, *, ttl: float, seen: bytes | None) -> Grant:
+        """Ask to be the only loader of *key*; FOUND, FENCED, BUSY or GRANTED."""
+        known = b"" if seen is None else seen.hex().encode()
+        [[kind, *facts]] = await self._call(
+            [scripts.LEASE.on(key_pair(key), token, milliseconds(ttl), known)]
+        )
+        match kind:
+            case b"granted":
+                return Grant(kind=GRANTED)
+            case b"fenced":
+                return Grant(kind=FENCED)
+            case b"found":
+                return Grant(kind=FOUND, data=facts[0])
+            case _:
+                return Grant(kind=BUSY, remaining=facts[0] / 1000, holder=facts[1])
+
+    async def renew(self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float) -> bool:
+        """Prolong this token's claims; return False if any of them is no longer there."""
+        lasting = milliseconds(ttl)
+        return all(await self._call([scripts.RENEW.on(pair, token, lasting) for pair in _pairs(keys, tags)]))
+
+    async def commit(self, item: Item, token: bytes, *, message: bytes | None) -> bool:
+        """Store the entry if the token's claim is present, alone and untainted; end it either way."""
+        arguments = (token, item.data, milliseconds(item.ttl))
+        [stands] = await self._change([(scripts.COMMIT, key_pair(item.key), arguments)], message)
+        return bool(stands)
+
+    async def put(self, items: Sequence[Item], *, message: bytes | None) -> None:
+        """Store entries whatever lease stands, ending it; under a fence delete and taint instead."""
+        await self._change(
+            [(scripts.PUT, key_pair(item.key), (item.data, milliseconds(item.ttl))) for item in items],
+            message,
+        )
+
+    async def drop(
+        self,
+        keys: Sequence[str],
+        tags: Sequence[str],
+        *,
+        keep: Mapping[str, bytes] = {},
+        message: bytes | None,
+    ) -> None:
+        """Delete the entries of *keys* and the versions of *tags*, end leases, taint fences."""
+        await self._replace_stamps(tags)
+        steps = [(scripts.DROP, key_pair(key), (keep[key],) if key in keep else ()) for key in keys]
+        await self._change([*steps, *((scripts.DROP, tag_pair(tag), ()) for tag in tags)], message)
+
+    async def fence(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float, message: bytes | None
+    ) -> None:
+        """Like `drop`, and add *token* to the fences of each key and tag for *ttl* seconds."""
+        await self._replace_stamps(tags)
+        lasting = milliseconds(ttl)
+        await self._change([(scripts.FENCE, pair, (token, lasting)) for pair in _pairs(keys, tags)], message)
+
+    async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> list[bytes | None]:
+        """Delete each tag's version and end this token's fence; a new version where it may be made."""
+        await self._replace_stamps(tags)
+        lasting = milliseconds(ttl)
+        return await self._call(
+            [scripts.SETTLE.on(tag_pair(tag), token, self._ids(), lasting) for tag in tags]
+        )
+
+    async def release(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, message: bytes | None
+    ) -> None:
+        """End this token's claims, nobody else's."""
+        await self._change([(scripts.RELEASE, pair, (token,)) for pair in _pairs(keys, tags)], message)
+
+    async def claims(self, key: str) -> Sequence[Claim]:
+        """Return what stands on *key* now."""
+        [found] = await self._call([scripts.CLAIMS.on(key_pair(key))])
+        return [
+            Claim(
+                kind=ClaimKind(kind.decode()), token=token, remaining=remaining / 1000, tainted=bool(tainted)
+            )
+            for kind, token, remaining, tainted in found
+        ]
+
+    # --- the feed -------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def listen(
+        self,
+        *,
+        heard: Callable[[bytes], None],
+        gap: Callable[[], None],
+        alive: Callable[[float], None],
+    ) -> AsyncGenerator[None]:
+        """Call back while the context is entered, whether the server is there or not."""
+        subscription = Subscription(
+            self._dialer,
+            self._channel,
+            heard=heard,
+            gap=gap,
+            alive=alive,
+            timeout=self._timeout,
+            ping_every=self._ping_every,
+            clock=self._clock,
+            rng=self._rng,
+        )
+        task = asyncio.create_task(subscription.run(), name="acache-redis feed")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    # --- how ------------------------------------------------------------------------------------
+
+    async def _replace_stamps(self, tags: Sequence[str]) -> None:
+        """Replace the stamp of each namespace that *tags* belong to; a round trip of its own."""
+        namespaces = dict.fromkeys(map(namespace_of, tags))
+        await self._call([(b"SET", stamp_of(namespace), self._ids()) for namespace in namespaces])
+
+    async def _change(
+        self,
+        steps: Sequence[tuple[Script, tuple[bytes, bytes], tuple[bytes | int, ...]]],
+        message: bytes | None,
+    ) -> list[Reply]:
+        """Run a script per key and tag; the last one publishes *message*."""
+        if message is None:
+            return await self._call([script.on(pair, *arguments) for script, pair, arguments in steps])
+        if not steps:
+            return await self._call([(b"PUBLISH", self._channel, message)])
+        *before, (script, pair, arguments) = steps
+        last = script.on(pair, *arguments, channel=self._channel, message=message)
+        return await self._call([*(one.on(names, *rest) for one, names, rest in before), last])
+
+    async def _call(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send *commands* in one round trip; raise if the server refused any of them.
+
+        A server that does not know a script is sent all of them, and then everything again: what
+        it did already does not matter, and what it did out of turn is so done after the rest too.
+        """
+        if not commands:
+            return []
+        replies = await self._home().calls.filling().join(commands)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            replies = await self._home().calls.filling().join([*scripts.LOADS, *commands])
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise self._dialer.unavailable(self._dialer.bare(reply))
+        return replies[-len(commands) :]
+
+    def _home(self) -> _Home:
+        """Return the connections of this process and loop."""
+        loop = asyncio.get_running_loop()
+        home = self._homes.get(loop)
+        if home is None or self._process != os.getpid():
+            self._forget_others()
+            home = self._homes[loop] = _Home(self._dialer, timeout=self._timeout)
+        return home
+
+    def _forget_others(self) -> None:
+        """Let go of the connections of loops that were closed, and of the process that forked us."""
+        if self._process != os.getpid():
+            _INHERITED.append(self._homes)
+            self._homes, self._process = {}, os.getpid()
+        for loop in [loop for loop in self._homes if loop.is_closed()]:
+            del self._homes[loop]
+
+
+def from_url(url: str) -> RedisStore:
+    """Return the store that a `redis://` or `unix://` URL names.
+
+    Parameters: `timeout` in seconds, `db`, `client_name`. Raises `ConfigurationError`, never
+    quoting the URL.
+    """
+    try:
+        return RedisStore(url)
+    finally:
+        del url
+
+
+def _pairs(keys: Sequence[str], tags: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    return [*map(key_pair, keys), *map(tag_pair, tags)]

