@@ -15,8 +15,6 @@ def check_annotation(annotation: object) -> None:
     """Raise CodecError, with the remedy, unless msgspec can decode into *annotation*."""
     from msgspec.inspect import CustomType, type_info
 
-    if isinstance(annotation, str):
-        raise UnresolvedType(f"{annotation!r} is the name of a type, not a type")
     try:
         tree = type_info(annotation)
     except (NameError, AttributeError) as error:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime, time, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from math import copysign
 from typing import Any, Final
@@ -56,16 +56,21 @@ def _same_decimals(a: Decimal, b: Decimal) -> bool:
 
 
 def _same_times(a: datetime, b: datetime) -> bool:
-    wall = a.replace(tzinfo=None) == b.replace(tzinfo=None) and a.fold == b.fold
+    fixed = _fixed_offset(a.tzinfo) is not None  # then `fold` means nothing
+    wall = a.replace(tzinfo=None) == b.replace(tzinfo=None) and (fixed or a.fold == b.fold)
     return wall and _same_zones(a.tzinfo, b.tzinfo)
 
 
 def _same_zones(a: tzinfo | None, b: tzinfo | None) -> bool:
     if a is None or b is None or a == b:
         return a is b or a == b
-    # A zone that knows its offset without a date has a fixed one, and then no more than that.
-    offset = a.utcoffset(None)
-    return offset is not None and offset == b.utcoffset(None)
+    offset = _fixed_offset(a)
+    return offset is not None and offset == _fixed_offset(b)
+
+
+def _fixed_offset(zone: tzinfo | None) -> timedelta | None:
+    # A zone that knows its offset without a date has no rules, and so is no more than its offset.
+    return zone.utcoffset(None) if zone else None
 
 
 def _same_sequences(a: Collection[object], b: Collection[object]) -> bool:

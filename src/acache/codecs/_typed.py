@@ -79,6 +79,8 @@ class TypedCodec(ABC):
         return True
 
     def _guarded(self, type: object) -> Callable[[bytes], object]:  # noqa: A002
+        if isinstance(type, str):
+            raise UnresolvedType(f"{type!r} is the name of a type, not a type")
         read = self._compile(type)
         name, max_bytes = self.name, self._max_bytes
 
