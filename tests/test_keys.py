@@ -212,7 +212,7 @@ def test_a_field_may_occur_twice():
 
 
 def test_parameters_may_have_any_name():
-    def awkward(int: int, str: str, words, key, text, read_int, part, self, maker, *, f="", each=None): ...
+    def awkward(int, str, words, key, text, read_int, part, self, maker, *, f="", each=None): ...  # noqa: A002
 
     key = key_of(awkward, "{int}:{str}:{words}:{key.id}:{text}:{read_int}:{self}:{maker}:{f}:{each}")
     assert key(1, "s", "inf", SimpleNamespace(id="k"), 2, 3, 4, "e", "m") == "1:s:'inf':k:2:3:e:m:'':None"
@@ -229,7 +229,7 @@ def test_an_argument_without_canonical_text_is_named_with_the_remedy():
         ' builtins.object: name the part that identifies it in the template, e.g. "{user.id}"'
     )
     with pytest.raises(
-        UncacheableArgument, match="an item of argument 'others' of .* pass what identifies it"
+        UncacheableArgument, match=r"an item of argument 'others' of .* pass what identifies it"
     ):
         key(1, object())
 
@@ -509,12 +509,13 @@ def test_the_expression_of_an_annotated_parameter_yields_what_its_writer_writes(
     law()
 
 
-identifiers = st.text(alphabet="abNonefalsTru_inif1é", min_size=1, max_size=5)
+words = st.text(alphabet="abNonefalsTru_inif1é", min_size=1, max_size=5)
 
 
-@given(identifiers)
-def test_the_shortcut_for_words_yields_what_the_slow_path_writes(word):
+@given(words)
+def test_the_shortcuts_for_words_yield_what_the_slow_path_writes(word):
     assert key_of(free, "{x}")(word) == text(word)
+    assert key_of(by_str, "{x}")(word) == writer(str)(word)
 
 
 @given(st.text(alphabet=SAFE, min_size=1))

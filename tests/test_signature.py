@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
-from functools import wraps
+from functools import update_wrapper
+from types import FunctionType
 from typing import TYPE_CHECKING, Annotated
 
 import pytest
@@ -23,8 +24,8 @@ def positional(a, b=1, /): ...
 def mixed(a, /, b, *, c, d=SENTINEL): ...
 def keyword_only(*, c): ...
 def variadic(a, *rest, c=2, **named): ...
-def shadowing(names, key_default, int, str, *, key=3): ...
-def unicode_name(größe=1): ...
+def shadowing(names, key_default, int, str, *, key=3): ...  # noqa: A002 - as users do
+def unicode_name(größe=1): ...  # noqa: PLC2401 - as users do
 
 
 FUNCTIONS = [plain, usual, positional, mixed, keyword_only, variadic, shadowing, unicode_name]
@@ -109,9 +110,10 @@ def test_the_annotation_of_variadic_parameters_describes_their_items():
 def test_the_annotations_of_a_decorated_function_are_resolved_where_it_was_written():
     def load(user_id: int): ...
 
-    @wraps(load)
     def around(*args): ...
 
+    elsewhere = FunctionType(around.__code__, {"int": str})
+    around = update_wrapper(elsewhere, load)
     assert CallShape.of(around).hints == {"user_id": int}
 
 
