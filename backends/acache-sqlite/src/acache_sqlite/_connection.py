@@ -10,10 +10,10 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import aiosqlite
@@ -23,7 +23,6 @@ from acache_sqlite import _fork
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-Execute = Callable[..., Awaitable[object]]
 Database = str | os.PathLike[str] | aiosqlite.Connection
 
 
@@ -120,16 +119,15 @@ class LentConnection:
         if os.getpid() != self._process:
             msg = "a lent connection cannot be used after a fork: lend the child its own, or pass a path"
             raise ConfigurationError(msg)
-        lent = self._lent
+        lent: Any = self._lent
         try:
-            raw = lent._conn  # pyright: ignore[reportPrivateUsage]
+            raw = lent._conn  # noqa: SLF001
         except ValueError as error:
             msg = "the lent connection is not open"
             raise SourceUnavailable(msg) from error
         # Private, and the same since aiosqlite 0.17: no public call runs a function on the thread,
         # and statements sent one by one could be mixed with those of the connection's owner.
-        execute = cast("Execute", lent._execute)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
-        return cast("T", await execute(job, raw))
+        return cast("T", await lent._execute(job, raw))  # noqa: SLF001
 
     def open(self) -> None:
         """Do nothing: it is open already."""

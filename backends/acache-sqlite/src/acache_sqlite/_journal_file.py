@@ -3,6 +3,8 @@
 The high-water mark is a row of its own, so numbers never repeat although the file was emptied.
 Every record carries a checksum: SQLite finds torn pages, not a flipped bit inside a value."""
 
+# ruff: noqa: S608 - the names are constants of this file
+
 import sqlite3
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +30,12 @@ _RECORD = (
     "tags BLOB NOT NULL, at REAL NOT NULL, attempts INTEGER NOT NULL, checksum INTEGER NOT NULL"
 )
 _SCHEMA = (
-    f"CREATE TABLE pending ({_RECORD}, PRIMARY KEY (key, sequence)) WITHOUT ROWID",
+    # By arrival, with an index: clustered by key each write of a group would touch a page of its own.
+    f"CREATE TABLE pending ({_RECORD})",
+    "CREATE UNIQUE INDEX pending_key ON pending (key, sequence)",
     # `newest`: the highest number of the key that was acknowledged since the burial.
-    f"CREATE TABLE dead ({_RECORD}, error TEXT NOT NULL, buried REAL NOT NULL, "
-    "newest INTEGER NOT NULL, PRIMARY KEY (key, sequence)) WITHOUT ROWID",
+    f"CREATE TABLE dead ({_RECORD}, error TEXT NOT NULL, buried REAL NOT NULL, newest INTEGER NOT NULL)",
+    "CREATE UNIQUE INDEX dead_key ON dead (key, sequence)",
     "CREATE TABLE mark (highest INTEGER NOT NULL)",
     "INSERT INTO mark VALUES (0)",
 )
@@ -73,14 +77,14 @@ def adopt(connection: sqlite3.Connection, *, schema: str) -> None:
     """Copy everything of an attached file into the main one; what was copied before stays single."""
     connection.execute("BEGIN IMMEDIATE")
     for table in ("pending", "dead"):
-        connection.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM {schema}.{table}")  # noqa: S608
+        connection.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM {schema}.{table}")
     raise_mark(connection.cursor(), highest(connection, schema=schema))
     connection.execute("COMMIT")
 
 
 def highest(connection: sqlite3.Connection, *, schema: str = "main") -> int:
     """Return the highest sequence number ever appended."""
-    (number,) = connection.execute(f"SELECT highest FROM {schema}.mark").fetchone()  # noqa: S608
+    (number,) = connection.execute(f"SELECT highest FROM {schema}.mark").fetchone()
     return int(number)
 
 
@@ -121,8 +125,9 @@ def bury(write: Write, error: str, *, now: float) -> Job:
 
     def job(cursor: sqlite3.Cursor) -> None:
         cursor.execute(
-            "INSERT OR REPLACE INTO dead SELECT key, sequence, id, payload, tags, at, attempts + 1, checksum, "
-            "?, ?, 0 FROM pending WHERE key = ? AND sequence = ?",
+            "INSERT OR REPLACE INTO dead "
+            "SELECT key, sequence, id, payload, tags, at, attempts + 1, checksum, ?, ?, 0 "
+            "FROM pending WHERE key = ? AND sequence = ?",
             (error, now, key, sequence),
         )
         cursor.execute("DELETE FROM pending WHERE key = ? AND sequence = ?", (key, sequence))
@@ -143,7 +148,7 @@ def revive(letter: DeadLetter) -> Job:
             msg = "a newer write of this key has been flushed: the dead letter would take the source back"
             raise JournalFailed(msg)
         cursor.execute(
-            f"INSERT OR REPLACE INTO pending SELECT {_FIELDS} FROM dead WHERE key = ? AND sequence = ?",  # noqa: S608
+            f"INSERT OR REPLACE INTO pending SELECT {_FIELDS} FROM dead WHERE key = ? AND sequence = ?",
             place,
         )
         cursor.execute("DELETE FROM dead WHERE key = ? AND sequence = ?", place)
@@ -208,11 +213,11 @@ def _failed(error: Exception) -> JournalFailed:
 
 
 def page(key: str, sequence: int, *, up_to: int) -> Callable[[sqlite3.Connection], list[Write]]:
-    """Return what reads the next pending writes after this one, numbered *up_to* at most."""
+    """Return what reads the pending writes that follow one, by key and number, up to a number."""
 
     def read(connection: sqlite3.Connection) -> list[Write]:
         rows = connection.execute(
-            f"SELECT {_FIELDS} FROM pending WHERE (key, sequence) > (?, ?) AND sequence <= ? "  # noqa: S608
+            f"SELECT {_FIELDS} FROM pending WHERE (key, sequence) > (?, ?) AND sequence <= ? "
             "ORDER BY key, sequence LIMIT ?",
             (key, sequence, up_to, _PAGE),
         )
@@ -223,7 +228,7 @@ def page(key: str, sequence: int, *, up_to: int) -> Callable[[sqlite3.Connection
 
 def dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
     """Return the dead letters, oldest first."""
-    rows = connection.execute(f"SELECT {_FIELDS}, error, buried FROM dead ORDER BY buried, sequence, key")  # noqa: S608
+    rows = connection.execute(f"SELECT {_FIELDS}, error, buried FROM dead ORDER BY buried, sequence, key")
     letters: list[DeadLetter] = []
     for *row, error, buried in rows:
         write = _read(tuple(row))

@@ -49,9 +49,8 @@ class JournalFolder:
 
     def verify(self) -> None:
         """Raise `JournalFailed` if the file is no longer there: what is written to it would be lost."""
-        assert self._file is not None
         try:
-            found = os.stat(self._file).st_ino
+            found = self._file.stat().st_ino if self._file else None
         except FileNotFoundError:
             found = None
         if found != self._inode:
@@ -96,7 +95,7 @@ class JournalFolder:
         except BaseException:
             connection.close()
             raise
-        self._inode = os.stat(file).st_ino
+        self._inode = file.stat().st_ino
         return connection
 
     def _adopt_all(self, connection: sqlite3.Connection, own: Path) -> None:

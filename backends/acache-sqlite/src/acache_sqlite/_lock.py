@@ -24,7 +24,7 @@ class LockFile:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The last holder may have deleted the file between our open and our lock.
-            held = os.stat(self.path).st_ino == os.fstat(descriptor).st_ino
+            held = self.path.stat().st_ino == os.fstat(descriptor).st_ino
         except (BlockingIOError, FileNotFoundError):
             held = False
         except BaseException:

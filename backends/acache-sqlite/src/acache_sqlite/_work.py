@@ -3,7 +3,7 @@
 Synchronous and without a clock; knows nothing of event loops. Every method takes the connection."""
 
 import sqlite3
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -266,13 +266,15 @@ def _read(
     found: dict[K, Row] = {}
     twice: list[K] = []
     limit = cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // width
-    for chunk in _chunks(list(keys), limit):
+    wanted = list(keys)
+    for start in range(0, len(wanted), limit):
+        chunk = wanted[start : start + limit]
         # Few distinct texts, so that SQLite has them compiled: padded with NULL, which equals nothing.
         count = min(1 << (len(chunk) - 1).bit_length(), limit)
         bound = [part for key in chunk for part in keys[key]]
         bound += [None] * (width * count - len(bound))
         for number, *row in cursor.execute(_select(table, tuple(names), tuple(columns), count), bound):
-            key: K = chunk[number]
+            key = chunk[int(number)]
             if not answers(row[:width], keys[key]):
                 if confused is not None:
                     confused.append(key)
@@ -334,7 +336,3 @@ def _compiles(cursor: sqlite3.Cursor, text: str, row: Sequence[Bindable]) -> boo
 
 def _version(value: object) -> int | None:
     return int(value) if isinstance(value, (int, float)) else None
-
-
-def _chunks(keys: Sequence[K], size: int) -> Iterable[Sequence[K]]:
-    return (keys[start : start + size] for start in range(0, len(keys), size))
