@@ -274,7 +274,7 @@ def no_ids(*, currency): ...
 @pytest.mark.parametrize(
     ("function", "template", "problem"),
     [
-        (prices, "price:{currency}", "needs a {} for each of the ids"),
+        (prices, "price:{currency}", "^template 'price:{currency}' needs a {} for each of the ids"),
         (prices, "price:{ids}:{}", "names {ids}: write {} for each of them"),
         (no_ids, "price:{}", "a first parameter that takes them"),
     ],
@@ -354,6 +354,24 @@ def test_a_wrong_number_of_values_is_refused_with_the_right_one(template, args, 
 def test_a_long_key_is_formatted_as_it_is_stored():
     raw = key_of(free, "user:{x}")("x" * 400)
     assert Template.parse("user:{}").format("x" * 400) == finish(raw) != raw
+
+
+def test_a_typed_template_formats_what_the_expression_yields_in_the_order_of_its_fields():
+    typed = key_template(CallShape.of(load), "{limit}:{name}:{user_id}").typed(CallShape.of(load))
+    key = key_of(load, "{limit}:{name}:{user_id}")
+    assert typed.format(10, "42", True) == key(True, "42", limit=10) == "10:42:1"
+    assert typed.format(10, 42, "1") == key("1", 42, limit=10) == "10:int(42):str(1)"
+    assert Template.parse("{}:{}:{x}").typed_like(typed).format(10, "42", x=True) == "10:42:1"
+
+
+def test_a_typed_template_of_a_batch_has_the_type_of_its_ids():
+    shape = CallShape.of(prices)
+    typed = key_template(shape, "price:{}:{currency}", batch=True).typed(shape)
+    assert typed.format(True, "1") == batch_keys_of(prices, "price:{}:{currency}")([True], "1")[0]
+
+
+def test_templates_of_one_text_are_equal_whatever_they_format():
+    assert Template.parse("user:{user_id}").typed(CallShape.of(load)) == Template.parse("user:{user_id}")
 
 
 # --- long and hand-written keys --------------------------------------------------------------------

@@ -7,6 +7,7 @@
     exec(source, names.values)
 
     Template.parse("user:{}").format(42)                "user:42", what the expression makes of 42
+    template.typed(shape).format(42)                    the same, with the annotations of the function
     finish(raw)                                         the key to store under: a long one is hashed
     check_key(key)                                      for a key that somebody wrote by hand
 
@@ -18,13 +19,14 @@ has the same text. Templates in which that would not hold, such as "{a}-{b}", ar
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from keyword import iskeyword
 from typing import Any, Final
 
 from acache._signature import CallShape, Names
-from acache._text import WORDS, reader, scalar, text
+from acache._text import WORDS, Writer, reader, scalar
+from acache._text import text as write_any
 from acache.errors import InvalidKey, InvalidTemplate
 
 MAX_KEY: Final = 1024
@@ -56,13 +58,15 @@ class Template:
     literals: tuple[str, ...]  # what stands before, between and after the fields
     fields: tuple[str, ...]  # "user_id", "self.tenant", or "" for a positional {}
     pattern: str  # for the % operator, which is what formats fastest
+    writers: tuple[Writer, ...] = field(compare=False, repr=False)  # of the values of the fields
 
     @classmethod
     def parse(cls, text: str) -> "Template":
         """Return the template that *text* spells, or raise InvalidTemplate."""
         pieces = _FIELD.split(text)
         pattern = "%s".join(each.replace("%", "%%") for each in pieces[::2])
-        template = cls(text, tuple(pieces[::2]), tuple(pieces[1::2]), pattern)
+        fields = tuple(pieces[1::2])
+        template = cls(text, tuple(pieces[::2]), fields, pattern, (write_any,) * len(fields))
         problem = _problem_of(template)
         if problem:
             raise InvalidTemplate(f"template {text!r} {problem}")
@@ -81,15 +85,25 @@ class Template:
     def format(self, /, *args: object, **named: object) -> str:
         """Return the finished key with *named* in the fields of a name, and *args* in the others in order.
 
-        It is what `expression` yields for values that no annotation describes. Raises TypeError unless
-        each field has one value, UncacheableArgument for a value without canonical text."""
+        It is what `expression` yields: for values that no annotation describes, or of a `typed` template.
+        Raises TypeError unless each field has one value, UncacheableArgument for a value without text."""
         rest = [each for each in self.fields if each not in named] if named else self.fields
         if len(args) != len(rest) or (named and not named.keys() <= set(self.fields)):
             raise TypeError(_wrong_values(self, len(args), named))
         if named:
             given = iter(args)
             args = tuple(named[each] if each in named else next(given) for each in self.fields)
-        return finish(self.pattern % tuple(map(text, args)))
+        return finish(
+            self.pattern % tuple([write(each) for write, each in zip(self.writers, args, strict=True)])
+        )
+
+    def typed(self, shape: CallShape) -> "Template":
+        """Return this template with the annotations of *shape* fixing the types of what it formats."""
+        return replace(self, writers=tuple(_reader(each, shape) for each in self.fields))
+
+    def typed_like(self, other: "Template") -> "Template":
+        """Return this template with the types of *other*, which has the same shape but other names."""
+        return replace(self, writers=other.writers)
 
     def expression(self, shape: CallShape, names: Names, *, item: str | None = None) -> str:
         """Return the source of an expression that yields the unfinished key of a call of *shape*.
@@ -121,7 +135,7 @@ def key_template(shape: CallShape, text: str | None = None, *, batch: bool = Fal
         )
     if batch and (shape.iterable is None or "" not in template.roots):
         raise InvalidTemplate(
-            f'{template} needs a {{}} for each of the ids, as in "user:{{}}",'
+            f"template {template.text!r} needs a {{}} for each of the ids, as in 'user:{{}}',"
             f" and {shape.name} a first parameter that takes them"
         )
     return template
@@ -199,16 +213,25 @@ def _check_field(template: Template, path: str, shape: CallShape, item: str | No
         )
 
 
-def _value_source(path: str, shape: CallShape, names: Names, item: str) -> str:
-    """Return the source that writes the value of a field."""
-    value = path or item
-    kind = scalar(shape.hints.get(path) if path else shape.element)
+def _kind(path: str, shape: CallShape) -> type[Any] | None:
+    return scalar(shape.hints.get(path) if path else shape.element)
+
+
+def _reader(path: str, shape: CallShape) -> Writer:
+    """Return what writes the values of a field, or says which argument cannot be written."""
     label = f"argument {path.partition('.')[0] or shape.iterable!r} of {shape.name}"
     if not path or shape.collects(path):
         label, remedy = f"an item of {label}", "pass what identifies it, such as its id"
     else:
         remedy = f'name the part that identifies it in the template, e.g. "{{{path}.id}}"'
-    read = names.bind(f"read_{value.replace('.', '_')}", reader(kind, label=label, remedy=remedy))
+    return reader(_kind(path, shape), label=label, remedy=remedy)
+
+
+def _value_source(path: str, shape: CallShape, names: Names, item: str) -> str:
+    """Return the source that writes the value of a field."""
+    value = path or item
+    kind = _kind(path, shape)
+    read = names.bind(f"read_{value.replace('.', '_')}", _reader(path, shape))
     first = value
     if "." in path:  # evaluated once, then known by a name of our own
         value = names.fresh("part")
