@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from keyword import iskeyword
+from operator import call
 from typing import Any, Final
 
 from acache._signature import CallShape, Names
@@ -93,9 +94,7 @@ class Template:
         if named:
             given = iter(args)
             args = tuple(named[each] if each in named else next(given) for each in self.fields)
-        return finish(
-            self.pattern % tuple([write(each) for write, each in zip(self.writers, args, strict=True)])
-        )
+        return finish(self.pattern % tuple(map(call, self.writers, args)))
 
     def typed(self, shape: CallShape) -> "Template":
         """Return this template with the annotations of *shape* fixing the types of what it formats."""
