@@ -86,6 +86,8 @@ class Wiring:
     def connect(self, engine: Engine) -> None:
         """Serve from *engine* from now on."""
         process = engine.process
+        if process.check_type is not None:
+            process.check_type(self.type)
         self.engine = engine
         self.policy = plan(
             self.name, self.options, policy=self.given, default=process.policy, plannable=self.plannable

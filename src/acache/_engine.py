@@ -80,15 +80,34 @@ class Engine:
                 assert entry is not None  # noqa: S101 - only a miss has none
                 inline = self.serve(key, call, entry, verdict)
                 return entry.value if inline is None else await _refreshed(inline, entry)
-            mark = process.near.ledger.mark
-            flight = self._fly(key, call, entry)
-            arrival = await self._wait(flight, call)
+            mark = process.drops.mark
+            joined, flight = self._fly(key, call, entry)
+            try:
+                arrival = await self._wait(flight, call)
+            except BaseException:
+                self._count_miss(call, joined=joined)
+                raise
             # A tag that the load added may have been invalidated before this caller came.
             if arrival.tags and mark != flight.mark and not process.current(flight, arrival.tags):
                 continue
-            if arrival.stale:
-                call.tally.stale += 1
-            return arrival.value
+            inline = self._count(flight, call, arrival, joined=joined)
+            return arrival.value if inline is None else await _refreshed(inline, arrival)
+
+    def _count(
+        self, flight: CacheFlight, call: Call, arrival: Arrival, *, joined: bool
+    ) -> CacheFlight | None:
+        """Count what came; return the refresh that this very caller shall wait for, if any."""
+        if arrival.entry is None:
+            self._count_miss(call, joined=joined)
+            call.tally.stale += arrival.stale
+            return None
+        verdict = FRESH if flight.elected else arrival.verdict
+        flight.elected = True
+        return self.serve(flight.key, call, arrival.entry, verdict)
+
+    def _count_miss(self, call: Call, *, joined: bool) -> None:
+        call.tally.misses += 1
+        call.tally.coalesced += joined
 
     def judge(self, key: str, policy: Policy) -> tuple[Entry | None, Verdict]:
         """Return what is near of *key* and what it is worth to this read."""
@@ -97,7 +116,7 @@ class Engine:
         entry = process.near.get(key, now) if process.enabled else None
         if entry is None:
             return None, MISS
-        if policy.version is not None and entry.version is not None and entry.version != policy.version:
+        if entry.version != policy.version:
             return entry, MISS
         if now < entry.calm_until:
             return entry, FRESH
@@ -106,18 +125,22 @@ class Engine:
 
     def _reason(self, key: str, call: Call, old: Entry | None) -> str:
         if old is None:
-            heard = not self.process.near.ledger.quiet(key, call.tags, since=0)
+            heard = not self.process.drops.quiet(key, call.tags, since=0)
             return "invalidated" if heard else "not cached: never stored, or evicted"
         if old.version != call.policy.version:
             return f"stored by version {old.version!r}, wanted {call.policy.version!r}"
         return "expired"
 
     def _joinable(self, key: str) -> CacheFlight | None:
-        flight = self.process.flights.get(key)
+        process = self.process
+        flight = process.flights.get(key)
         if flight is None:
             return None
-        assert isinstance(flight, CacheFlight)  # noqa: S101 - the process registers no others
-        slots = self.process.slots
+        now = process.clock.monotonic()
+        if now >= process.near.trusted_until and now - flight.started > process.max_join_age:
+            process.flights.forget(flight)
+            return None
+        slots = process.slots
         if slots is not None and LOADING.get() is not None:
             slots.lend(flight)
         return flight
@@ -221,8 +244,8 @@ class Engine:
         process.enter()
         found: dict[str, Any] = {}
         while True:
-            mark = process.near.ledger.mark
-            flights: dict[str, CacheFlight] = {}
+            mark = process.drops.mark
+            flights: dict[str, tuple[bool, CacheFlight]] = {}
             inline: dict[str, CacheFlight] = {}
             for key in keys:
                 entry, verdict = self.judge(key, shared.policy)
@@ -239,19 +262,17 @@ class Engine:
                 return found
             keys = await self._wait_for_all(flights, inline, shared, found, mark)
 
-    def _fly(self, key: str, call: Call, old: Entry | None) -> CacheFlight:
-        """Join the flight of *key* or start one, counting the miss."""
-        call.tally.misses += 1
+    def _fly(self, key: str, call: Call, old: Entry | None) -> tuple[bool, CacheFlight]:
+        """Join the flight of *key*, or start one; say which."""
         self.process.note_miss(key, self._reason(key, call, old))
         flight = self._joinable(key)
         if flight is None:
-            return self.start(key, call, old=old)
-        call.tally.coalesced += 1
-        return flight
+            return False, self.start(key, call, old=old)
+        return True, flight
 
     async def _wait_for_all(
         self,
-        flights: Mapping[str, CacheFlight],
+        flights: Mapping[str, tuple[bool, CacheFlight]],
         inline: Mapping[str, CacheFlight],
         call: Call,
         found: dict[str, Any],
@@ -259,14 +280,16 @@ class Engine:
     ) -> list[str]:
         """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
         limits = [limit for limit in (call.policy.soft_timeout, call.policy.timeout) if limit is not None]
-        await join_all([*flights.values(), *inline.values()], min(limits, default=None))
+        started = [flight for _, flight in flights.values()]
+        await join_all([*started, *inline.values()], min(limits, default=None))
         late = []
-        for key, flight in flights.items():
+        for key, (joined, flight) in flights.items():
             if flight.over or (arrival := self._fallback(flight, call)) is None:
                 arrival = await self._wait(flight, call)
             if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
                 late.append(key)
-            call.tally.stale += arrival.stale
+                continue
+            self._count(flight, call, arrival, joined=joined)
             found[key] = arrival.value
         for key, flight in inline.items():
             if flight.over and not flight.failed:
@@ -327,10 +350,12 @@ class Engine:
             return
         await process.background.aclose()
         await self.authority.aclose()
+        await process.background.aclose()
+        process.loop = None
 
 
-async def _refreshed(flight: CacheFlight, entry: Entry) -> Any:
+async def _refreshed(flight: CacheFlight, standing: Entry | Arrival) -> Any:
     try:
         return (await flight.join()).value
     except Exception:  # noqa: BLE001 - told by an event; the value that stands is still good
-        return entry.value
+        return standing.value

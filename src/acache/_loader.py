@@ -10,7 +10,7 @@ from acache._loading import LOADING, NOT_MODIFIED, Loading, current
 from acache._policy import Failed, Loaded, unique
 from acache._process import Call, CacheFlight, Process
 from acache._singleflight import Node
-from acache.errors import LoadTimeout
+from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import Event, LoadFailed, RefreshFailed
 
 
@@ -62,6 +62,40 @@ class Loader:
             return self.note(flight, loaded)
 
         return take
+
+    def join_batch(
+        self, flight: CacheFlight, landed: Callable[[Loaded | Failed], None]
+    ) -> Batch[Any, Any]:
+        """Have the flight's id loaded with others of this tick; *landed* gets its outcome."""
+        call = flight.call
+        assert call.group is not None  # noqa: S101 - only flights of a group come here
+
+        async def send(batch: Batch[Any, Any], ids: Sequence[Any]) -> Callable[[CacheFlight], Loaded | Failed]:
+            return await self.load_many(batch, ids, call)
+
+        def one(take: Callable[[CacheFlight], Loaded | Failed] | None, error: BaseException | None) -> None:
+            cancelled = LoadCancelled(f"the batch load of {flight.key!r} was cancelled, or its cache was closed")
+            landed(take(flight) if take is not None else Failed(error=error or cancelled))
+
+        batch = self._process.loads.add(call.group.identity, send, call.id, one)
+        batch.nested = batch.nested or flight.nested
+        flight.waits_for.append(batch)
+        return batch
+
+    async def load_in_group(self, flight: CacheFlight) -> Loaded | Failed:
+        """Return the outcome of one flight whose id is loaded with others."""
+        waiter: asyncio.Future[Loaded | Failed] = asyncio.get_running_loop().create_future()
+
+        def landed(outcome: Loaded | Failed) -> None:
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+        batch = self.join_batch(flight, landed)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            batch.leave()
+            raise
 
     async def _run(
         self, node: Node, load: Callable[[], Awaitable[object]], call: Call, said: Loading, *, nested: bool, key: str

@@ -15,12 +15,13 @@ from acache.protocols import LocalStore
 class Near:
     """A local store (or none), with the ledger of what was heard."""
 
-    __slots__ = ("ledger", "store", "trusted_until")
+    __slots__ = ("fallback", "ledger", "store", "trusted_until")
 
     def __init__(self, store: LocalStore | None) -> None:
         """Hold *store*; None keeps nothing near but remembers what was heard all the same."""
         self.store = store
         self.ledger = Ledger()
+        self.fallback: LocalStore | None = None  # served only while the remote store is away
         self.trusted_until = inf
 
     def get(self, key: str, now: float) -> Entry | None:
@@ -40,14 +41,31 @@ class Near:
     def forget(self, keys: Iterable[str], tags: Iterable[str]) -> None:
         """Drop what is held of *keys* and *tags*; what is under way of them will not be put."""
         self.ledger.hear(keys, tags)
+        for store in (self.store, self.fallback):
+            if store is not None:
+                for key in keys:
+                    store.drop(key)
+                for tag in tags:
+                    store.drop_tag(tag)
+
+    def stored_elsewhere(self, keys: Iterable[str]) -> None:
+        """Drop the copies of *keys*, which another process has just stored; no load becomes void."""
+        self.ledger.hear(keys)
         if self.store is not None:
             for key in keys:
                 self.store.drop(key)
-            for tag in tags:
-                self.store.drop_tag(tag)
+
+    def put_own(self, key: str, entry: Entry, *, since: int) -> bool:
+        """Keep what this process has just stored remotely: the old copy goes first, in any case."""
+        quiet = self.ledger.quiet(key, entry.tags, since=since)
+        self.stored_elsewhere((key,))
+        if quiet and self.store is not None:
+            self.store.put(key, entry)
+        return quiet
 
     def forget_everything(self) -> None:
         """Drop all that is held; nothing that is under way will be put."""
         self.ledger.hear_everything()
+        self.fallback = None
         if self.store is not None:
             self.store.clear()

@@ -10,14 +10,16 @@ import os
 import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from acache._background import Background
 from acache._batching import Batcher
 from acache._entry import Entry
+from acache._ledger import Ledger
 from acache._loading import LOADING
 from acache._near import Near
-from acache._policy import Policy
+from acache._policy import FRESH, Policy, Verdict
 from acache._singleflight import Flight, Flights, refuse_if_running, running_loop
 from acache._slots import Slots
 from acache._stats import Tally
@@ -61,25 +63,31 @@ class Arrival:
     value: Any
     tags: tuple[str, ...] = ()
     stale: bool = False
+    entry: Entry | None = None  # found in the remote store, not loaded
+    verdict: Verdict = FRESH  # on that entry
 
 
 class CacheFlight(Flight[Arrival]):
     """A flight of the cache: a load, or a look into the remote store that may become one."""
 
-    __slots__ = ("call", "mark", "nested", "old", "refresh", "started", "tags")
+    __slots__ = ("call", "context", "elected", "mark", "near_mark", "nested", "old", "on_void", "refresh", "started", "tags")
 
     def __init__(
-        self, key: str, flights: Flights, *, call: Call, mark: int, old: Entry | None, refresh: bool, now: float
+        self, key: str, flights: Flights[Any], *, call: Call, mark: int, near_mark: int, old: Entry | None, refresh: bool, now: float
     ) -> None:
         """Start to fly for *call* at the ledger's *mark*; *old* stands meanwhile."""
         super().__init__(key, flights)
         self.call = call
-        self.mark = mark
+        self.mark = mark  # of the drops: whether the load is void
+        self.near_mark = near_mark  # of all messages: whether its value may be put near
         self.old = old
         self.refresh = refresh  # nobody needs its result: what stands can be served
         self.started = now
         self.nested = LOADING.get() is not None
         self.tags = call.tags
+        self.context: contextvars.Context | None = None  # for its load, if the first caller's counts
+        self.elected = False  # one waiter has been chosen to have the found entry refreshed
+        self.on_void: Callable[[], object] | None = None  # told once, when it becomes void
 
 
 class Process:
@@ -99,6 +107,7 @@ class Process:
     ) -> None:
         """Take the parts; nothing is opened."""
         self.near = Near(store)
+        self.drops = Ledger()  # what makes a load void; the near ledger also knows what others stored
         self.policy = policy
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311 - spreads refreshes, guards nothing
@@ -111,6 +120,8 @@ class Process:
         self.observers: list[Observer] = []
         self.tallies: dict[str, Tally] = {}
         self.closed = False
+        self.max_join_age = inf  # seconds; older flights are joined only while near is trusted
+        self.check_type: Callable[[object], object] | None = None  # refuses what the codec cannot serve
         self.enabled = True  # False: nothing is read from the stores or put into them
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pid = os.getpid()
@@ -146,10 +157,13 @@ class Process:
             self.rng.seed()
         self.pid = os.getpid()
         self.loop = loop
-        self.flights = Flights(loop)
+        self.flights: Flights[CacheFlight] = Flights(loop)
         self.background = Background(loop)
         self.loads: Batcher[Any, Any] = Batcher(
             loop=loop, keep=self.background.keep, context=self.load_context
+        )
+        self.looks: Batcher[Any, Any] = Batcher(
+            loop=loop, keep=self.background.keep, context=self.context.copy
         )
         self.slots = (
             None
@@ -182,7 +196,8 @@ class Process:
             key,
             self.flights,
             call=call,
-            mark=self.near.ledger.mark,
+            mark=self.drops.mark,
+            near_mark=self.near.ledger.mark,
             old=old,
             refresh=refresh,
             now=self.clock.monotonic(),
@@ -198,28 +213,35 @@ class Process:
         if not keys and not tags:
             return
         self.near.forget(keys, tags)
+        self.drops.hear(keys, tags)
         if self.loop is None:
             return
         for key in keys:
             flight = self.flights.get(key)
             if flight is not None:
-                self.flights.forget(flight)
+                self._void(flight)
         if tags:
             wanted = set(tags)
             for flight in self.flights:
                 if not wanted.isdisjoint(flight.tags):
-                    self.flights.forget(flight)
+                    self._void(flight)
 
     def forget_everything(self) -> None:
         """The synchronous pass of `clear`, of a gap in the feed, of a lost connection."""
         self.near.forget_everything()
+        self.drops.hear_everything()
         if self.loop is not None:
             for flight in self.flights:
-                self.flights.forget(flight)
+                self._void(flight)
+
+    def _void(self, flight: CacheFlight) -> None:
+        self.flights.forget(flight)
+        if flight.on_void is not None:
+            flight.on_void()
 
     def current(self, flight: CacheFlight, tags: Iterable[str] = ()) -> bool:
         """Say whether nothing was heard of the flight's key and tags since it began."""
-        return self.near.ledger.quiet(flight.key, (*flight.tags, *tags), since=flight.mark)
+        return self.drops.quiet(flight.key, (*flight.tags, *tags), since=flight.mark)
 
     def hold_off(self, key: str, until: float) -> None:
         """No other attempt to load *key* before *until* while an old value can be served."""

@@ -1,20 +1,28 @@
 """What a cache is made of, and how the parts are put together."""
 
 import random
+import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 from acache._engine import Engine
+from acache._envelope import Sealer
+from acache._fleet_writes import Fleet
+from acache._leases_here import LeasesHere
+from acache._packing import Packer
 from acache._policy import Policy
 from acache._process import Process
-from acache._registry import open_store
+from acache._registry import find_codec, open_store
+from acache._remote import LeasingStore, Remote
 from acache._solo import Solo
-from acache._types import NewId
+from acache._types import UNSET, NewId
 from acache.clock import SYSTEM_CLOCK, Clock
+from acache.codecs import BUILTIN, AnyCodec, MsgpackCodec, check_signing, check_type
 from acache.errors import ConfigurationError
-from acache.protocols import Codec, LocalStore, RemoteStore
+from acache.protocols import Codec, Feed, Leases, LocalStore, RemoteStore
 
 DEFAULT_NEAR = "memory://?max_entries=10000"
 
@@ -52,21 +60,51 @@ class Settings:
 
 
 def build(settings: Settings) -> Engine:
-    """Return an engine of these parts; nothing is connected and no loop is needed."""
+    """Return an engine of these parts; nothing is connected and no loop is needed.
+
+    Raises ConfigurationError for parts that do not fit together."""
+    check(settings)
     store = open_store(settings.store) if isinstance(settings.store, str) else settings.store
-    if store is None or is_local(store):
-        if settings.near:
-            raise ConfigurationError("near= stands in front of a remote store; this cache is local already")
-        return _solo(settings, store)
-    raise ConfigurationError(f"{type(store).__name__} is no store: see acache.protocols")
-
-
-def _solo(settings: Settings, store: Any) -> Engine:
     if store is None:
         store = open_store(DEFAULT_NEAR)
-    adopt_clock(store, settings.clock)
-    process = Process(
-        store=store,
+    if is_local(store):
+        if settings.near:
+            raise ConfigurationError("near= stands in front of a remote store; this cache is local already")
+        process = _process(settings, cast("LocalStore", store))
+        return Engine(process, Solo(process))
+    if is_remote(store):
+        return _fleet(settings, cast("RemoteStore", store))
+    raise ConfigurationError(
+        f"{type(store).__name__} is no store: it has neither the methods of a LocalStore nor those of a"
+        " RemoteStore, see acache.protocols"
+    )
+
+
+def check(settings: Settings) -> None:
+    """Raise ConfigurationError for a value that makes no sense, naming the option and the remedy."""
+    if not re.fullmatch(r"[\w.-]+", settings.namespace, re.ASCII):
+        raise ConfigurationError(
+            f"namespace={settings.namespace!r}: use letters, digits, '_', '.' and '-', at least one of them"
+        )
+    for name in ("max_loads", "max_queue", "max_staleness", "max_ttl", "max_value_bytes"):
+        value = getattr(settings, name)
+        if value is not None and not value > 0:
+            raise ConfigurationError(f"{name}={value!r} must be more than zero")
+    if not 0 <= settings.verify <= 1:
+        raise ConfigurationError(f"verify={settings.verify!r} is a share of the hits: between 0 and 1")
+    if settings.on_lost_invalidation not in ("retry", "raise"):
+        raise ConfigurationError(
+            f'on_lost_invalidation={settings.on_lost_invalidation!r} must be "retry" or "raise"'
+        )
+    if settings.policy.ttl is not UNSET:
+        raise ConfigurationError("policy= of a cache may carry everything but ttl: name it where values are made")
+
+
+def _process(settings: Settings, near: LocalStore | None) -> Process:
+    if near is not None:
+        adopt_clock(near, settings.clock)
+    return Process(
+        store=near,
         policy=settings.policy,
         clock=settings.clock,
         rng=settings.rng,
@@ -75,7 +113,52 @@ def _solo(settings: Settings, store: Any) -> Engine:
         max_queue=settings.max_queue,
         inherit=settings.inherit_context,
     )
-    return Engine(process, Solo(process))
+
+
+def _fleet(settings: Settings, store: RemoteStore) -> Engine:
+    codec = _codec(settings)
+    leasing = cast("LeasingStore", store if isinstance(store, Leases) else LeasesHere(store))
+    near = _near(settings, store)
+    process = _process(settings, near)
+    process.max_join_age = settings.max_staleness
+    process.check_type = partial(check_type, codec)
+    remote = Remote(leasing, namespace=settings.namespace, process=process)
+    sealer = Sealer(
+        settings.namespace, signing_keys=settings.signing_keys, max_bytes=settings.max_value_bytes
+    )
+    fleet = Fleet(
+        process,
+        remote,
+        Packer(codec, sealer, settings.clock),
+        max_staleness=settings.max_staleness,
+        max_ttl=settings.max_ttl,
+        raises=settings.on_lost_invalidation == "raise",
+    )
+    return Engine(process, fleet)
+
+
+def _near(settings: Settings, store: RemoteStore) -> LocalStore | None:
+    if not settings.near:
+        return None
+    if not isinstance(store, Feed):
+        raise ConfigurationError(
+            f"near= needs a remote store that tells what others change; {type(store).__name__} has no feed"
+        )
+    given = DEFAULT_NEAR if settings.near is True else settings.near
+    near = open_store(given) if isinstance(given, str) else given
+    if not is_local(near):
+        raise ConfigurationError("near= takes a local store, such as MemoryStore or a memory:// URL")
+    return cast("LocalStore", near)
+
+
+def _codec(settings: Settings) -> AnyCodec:
+    codec = settings.codec
+    if codec is None:
+        return MsgpackCodec()
+    if isinstance(codec, str):
+        codec = cast("AnyCodec", BUILTIN[codec]() if codec in BUILTIN else find_codec(codec)())
+    check_signing(codec, settings.signing_keys)
+    return codec
 
 
 def is_local(store: object) -> bool:

@@ -49,13 +49,25 @@ class Node:
 class Flight(Node, Generic[T]):
     """One running call of a key."""
 
-    __slots__ = ("_cancel", "_error", "_raised", "_trace", "_value", "_waiters", "key", "kept", "registry")
+    __slots__ = (
+        "_cancel",
+        "_error",
+        "_raised",
+        "_trace",
+        "_value",
+        "_waiters",
+        "abandoned",
+        "key",
+        "kept",
+        "registry",
+    )
 
-    def __init__(self, key: str, registry: "Flights") -> None:
+    def __init__(self, key: str, registry: "Flights[Any]") -> None:
         """Make a flight of *key* that nobody drives yet."""
         super().__init__()
         self.key = key
         self.registry = registry
+        self.abandoned = False  # its last waiter left before the end
         self.kept = False  # goes on although nobody waits
         self._cancel: Callable[[], object] | None = None
         self._waiters: dict[asyncio.Future[None], None] = {}
@@ -164,12 +176,16 @@ class Flight(Node, Generic[T]):
     def abandon(self) -> None:
         """Cancel the call and forget the flight at once: a task that is cancelled before its first
         step never runs, and a caller who comes now must not join it."""
+        self.abandoned = True
         self.registry.forget(self)
         if self._cancel is not None:
             self._cancel()
 
 
-class Flights:
+F = TypeVar("F", bound=Flight[Any])
+
+
+class Flights(Generic[F]):
     """The flights of one event loop, by key."""
 
     __slots__ = ("_running", "loop")
@@ -177,13 +193,13 @@ class Flights:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start with none."""
         self.loop = loop
-        self._running: dict[str, Flight[Any]] = {}
+        self._running: dict[str, F] = {}
 
-    def get(self, key: str) -> Flight[Any] | None:
+    def get(self, key: str) -> F | None:
         """Return the flight of *key* that can be joined."""
         return self._running.get(key)
 
-    def add(self, flight: Flight[Any]) -> None:
+    def add(self, flight: F) -> None:
         """Register *flight*; later callers of its key find it."""
         self._running[flight.key] = flight
 
@@ -192,7 +208,7 @@ class Flights:
         if self._running.get(flight.key) is flight:
             del self._running[flight.key]
 
-    def __iter__(self) -> Iterator[Flight[Any]]:
+    def __iter__(self) -> Iterator[F]:
         """Iterate over a snapshot."""
         return iter(list(self._running.values()))
 
@@ -297,7 +313,7 @@ class Singleflight:
 
     def __init__(self) -> None:
         """Start with no calls."""
-        self._flights: Flights | None = None
+        self._flights: Flights[Flight[Any]] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, key: str, load: Callable[[], Awaitable[T]], *, timeout: float | None = None) -> T:
@@ -324,7 +340,7 @@ class Singleflight:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _here(self) -> Flights:
+    def _here(self) -> Flights[Flight[Any]]:
         loop = running_loop()
         if self._flights is None or self._flights.loop is not loop:
             if self._flights is not None and len(self._flights):

@@ -3,17 +3,14 @@
 Claims live in memory and need no expiry: they end with the block that made them. Every change is
 one plain function, so what a server does in a script is here a step that nobody can interleave."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from acache._batching import Batch
 from acache._claims import Claims
 from acache._entry import Entry
 from acache._loader import Loader
 from acache._policy import Failed, Loaded, settle
 from acache._process import Arrival, CacheFlight, Process
 from acache._singleflight import launch
-from acache.errors import LoadCancelled
 from acache.events import LoadFinished, SetDiscarded
 
 
@@ -44,20 +41,13 @@ class Solo:
             )
             return
 
-        async def send(batch: Batch[Any, Any], ids: Sequence[Any]) -> Callable[[CacheFlight], Loaded | Failed]:
-            return await self._loader.load_many(batch, ids, call)
-
-        def landed(take: Callable[[CacheFlight], Loaded | Failed] | None, error: BaseException | None) -> None:
+        def landed(outcome: Loaded | Failed) -> None:
             try:
-                outcome = take(flight) if take is not None else Failed(error=error or LoadCancelled())
                 flight.land(self._arrive(flight, outcome))
             except Exception as problem:  # noqa: BLE001 - it goes to those who wait
                 flight.crash(problem)
 
-        batch = process.loads.add(call.group.identity, send, call.id, landed)
-        batch.nested = batch.nested or flight.nested
-        flight.waits_for.append(batch)
-        flight.driven_by(batch.leave)
+        flight.driven_by(self._loader.join_batch(flight, landed).leave)
 
     async def _fly(self, flight: CacheFlight) -> Arrival:
         return self._arrive(flight, await self._loader.load(flight))
@@ -87,7 +77,8 @@ class Solo:
     def _keep(self, flight: CacheFlight, entry: Entry) -> bool:
         if self._fenced(flight.key, entry.tags):
             reason = "a writer is at work on it"
-        elif self._process.near.put(flight.key, entry, since=flight.mark):
+        elif self._process.current(flight, entry.tags):
+            self._process.near.put(flight.key, entry, since=flight.near_mark)
             return True
         else:
             reason = "it changed while it was loaded"

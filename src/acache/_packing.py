@@ -1,0 +1,119 @@
+"""Entries to a remote store's bytes and back, and whether they are worth anything here.
+
+A stored entry has wall times, because it travels between hosts; one in this process has times of
+its monotonic clock. It is *valid* while the versions that it was stored with - of the namespace and
+of each of its tags - equal the current ones; a missing version is no match."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+from acache._entry import Entry
+from acache._envelope import EnvelopeError, Sealer, Stored
+from acache.clock import Clock
+from acache.codecs import AnyCodec, decoder, same
+from acache.errors import CodecError
+
+CHECKED_AT_FIRST: Final = 8  # stores of a type that are compared with what comes back (P8)
+CHECKED_EVERY: Final = 64  # ... and then one in so many
+MAX_TYPES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """An entry that came from a remote store."""
+
+    entry: Entry
+    data: bytes
+    versions: Mapping[str, bytes]  # of its tags
+    space: bytes  # the namespace's version
+
+
+class Packer:
+    """Packs for one namespace with one codec."""
+
+    __slots__ = ("_clock", "_codec", "_counts", "_decoders", "_sealer")
+
+    def __init__(self, codec: AnyCodec, sealer: Sealer, clock: Clock) -> None:
+        """Pack with *codec* into the envelopes of *sealer*."""
+        self._codec = codec
+        self._sealer = sealer
+        self._clock = clock
+        self._decoders: dict[object, Callable[[bytes], object]] = {}
+        self._counts: dict[object, int] = {}
+
+    def pack(
+        self, key: str, entry: Entry, type: object, *, space: bytes, versions: Mapping[str, bytes]  # noqa: A002
+    ) -> bytes:
+        """Return the bytes to store; CodecError if the value would not come back as it is."""
+        offset = self._clock.time() - self._clock.monotonic()
+        missing = entry.value is None
+        payload = b"" if missing else self._codec.encode(entry.value)
+        if not missing and self._is_checked(type) and not same(self._decode(payload, type), entry.value):
+            raise CodecError(
+                f"a value of {key!r} does not come back from codec {self._codec.name!r} as it was:"
+                " annotate the result with the type that it has, or choose another codec"
+            )
+        stored = Stored(
+            payload=payload,
+            codec=self._codec.name,
+            born=entry.born + offset,
+            fresh_until=entry.fresh_until + offset,
+            expires=entry.expires + offset,
+            delta=entry.delta,
+            version=entry.version,
+            space=space,
+            missing=missing,
+            tags=dict(versions),
+        )
+        return self._sealer.seal(key, stored)
+
+    def unpack(self, key: str, data: bytes, type: object, *, beta: float) -> Read:  # noqa: A002
+        """Return the entry in *data*; CodecError, and nothing else, for what is none of ours."""
+        stored = self._sealer.open(key, data)
+        if stored.codec != self._codec.name:
+            raise EnvelopeError("foreign")
+        value = None if stored.missing else self._decode(stored.payload, type)
+        offset = self._clock.time() - self._clock.monotonic()
+        fresh_until = stored.fresh_until - offset
+        keep = 0.0 if stored.expires == inf else max(0.0, stored.expires - stored.fresh_until)
+        entry = Entry(
+            value,
+            born=stored.born - offset,
+            fresh_until=fresh_until,
+            keep=keep,
+            delta=stored.delta,
+            beta=beta,
+            tags=tuple(stored.tags),
+            version=stored.version,
+        )
+        return Read(entry=entry, data=data, versions=stored.tags, space=stored.space)
+
+    def _decode(self, payload: bytes, type: object) -> Any:  # noqa: A002
+        try:
+            decode = self._decoders.get(type)
+        except TypeError:  # an unhashable annotation
+            return decoder(self._codec, type)(payload)
+        if decode is None:
+            if len(self._decoders) >= MAX_TYPES:
+                self._decoders.clear()
+            decode = self._decoders[type] = decoder(self._codec, type)
+        return decode(payload)
+
+    def _is_checked(self, type: object) -> bool:  # noqa: A002
+        try:
+            count = self._counts.get(type, 0)
+            if len(self._counts) >= MAX_TYPES:
+                self._counts.clear()
+            self._counts[type] = count + 1
+        except TypeError:
+            return True
+        return count < CHECKED_AT_FIRST or count % CHECKED_EVERY == 0
+
+
+def valid(read: Read, space: str, versions: Mapping[str, bytes | None]) -> bool:
+    """Say whether what *read* was stored with is current; *versions* are the current ones."""
+    if versions.get(space) != read.space:
+        return False
+    return all(versions.get(tag) == version for tag, version in read.versions.items())

@@ -1,0 +1,99 @@
+"""Invalidations that the remote store has not heard of yet (P6).
+
+Until one has landed nothing of its keys and tags is read from a cache or stored. They are retried
+until they land; past a bound they collapse into one pending `clear`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
+
+from acache._process import Process, log
+from acache.errors import StoreUnavailable
+from acache.events import InvalidationLanded, InvalidationPending
+
+LIMIT: Final = 10_000
+FIRST_RETRY: Final = 0.05  # seconds, doubled up to the last
+LAST_RETRY: Final = 1.0
+
+Send = Callable[[Sequence[str], Sequence[str]], Awaitable[None]]
+
+
+class Pending:
+    """What is pending, and the task that retries it."""
+
+    __slots__ = ("_everything", "_keys", "_namespace", "_process", "_retrying", "_send", "_since", "_tags")
+
+    def __init__(self, process: Process, send: Send, *, namespace: str) -> None:
+        """Retry with *send*; a pending `clear` is the tag *namespace*."""
+        self._process = process
+        self._send = send
+        self._namespace = namespace
+        self._keys: dict[str, None] = {}
+        self._tags: dict[str, None] = {}
+        self._everything = False
+        self._since = 0.0
+        self._retrying: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """How many keys and tags are pending; a pending `clear` counts as one."""
+        return 1 if self._everything else len(self._keys) + len(self._tags)
+
+    def covers(self, key: str, tags: Iterable[str]) -> bool:
+        """Say whether *key* or one of *tags* is pending."""
+        if not self._keys and not self._tags and not self._everything:
+            return False
+        return self._everything or key in self._keys or any(tag in self._tags for tag in tags)
+
+    def add(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """Note what did not land, say so, and retry it."""
+        process = self._process
+        if not len(self):
+            self._since = process.clock.monotonic()
+        self._keys.update(dict.fromkeys(keys))
+        self._tags.update(dict.fromkeys(tags))
+        if self._namespace in tags or len(self) > LIMIT:
+            self._everything = True
+            self._keys.clear()
+            self._tags.clear()
+            process.forget_everything()
+        log.warning("an invalidation of %d keys and tags is pending: the remote store is away", len(self))
+        process.emit(InvalidationPending(keys=tuple(keys), tags=tuple(tags), pending=len(self)))
+        self.resume()
+
+    def resume(self) -> None:
+        """Retry, unless that is under way: also after the cache moved to another loop."""
+        if len(self) and (self._retrying is None or self._retrying.done()):
+            self._retrying = self._process.background.start(self._retry())
+
+    def moved(self) -> None:
+        """Forget the former loop's task."""
+        self._retrying = None
+        self.resume()
+
+    async def _retry(self) -> None:
+        delay = FIRST_RETRY
+        while len(self):
+            await asyncio.sleep(delay)
+            if not await self.attempt():
+                delay = min(delay * 2, LAST_RETRY)
+
+    async def attempt(self) -> bool:
+        """Send what is pending once; say whether it landed."""
+        keys, tags, everything = list(self._keys), list(self._tags), self._everything
+        try:
+            await self._send(keys, [self._namespace] if everything else tags)
+        except StoreUnavailable:
+            return False
+        # A reader may hold an answer from before: the same pass as after an invalidation.
+        if everything:
+            self._process.forget_everything()
+            self._everything = False
+        else:
+            self._process.forget(keys, tags)
+        for key in keys:
+            self._keys.pop(key, None)
+        for tag in tags:
+            self._tags.pop(tag, None)
+        if not len(self):
+            self._process.emit(InvalidationLanded(seconds=self._process.clock.monotonic() - self._since))
+        return True

@@ -1,0 +1,180 @@
+"""The way to a remote store: complete names, one breaker, one net of timeouts, bytes only.
+
+Every verb raises StoreUnavailable and nothing else; with the breaker open it does so at once. What
+is asked for in one tick of the loop goes out as one request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final, Protocol, TypeVar
+
+from acache._breaker import Breaker
+from acache._process import Process
+from acache.errors import StoreUnavailable
+from acache.events import BreakerChanged, StoreFailed
+from acache.protocols import Claim, Feed, Grant, Item, Leases, RemoteStore
+
+T = TypeVar("T")
+
+TIMEOUT: Final = 1.0  # of a store that does not say its own
+MARGIN: Final = 1.5  # a store's own timeout comes first; this one catches a store that has none
+CHUNK: Final = 500  # keys or tags that one request changes
+
+
+class LeasingStore(RemoteStore, Leases, Protocol):
+    """A remote store with claims."""
+
+
+class Remote:
+    """A remote store as one cache sees it."""
+
+    __slots__ = ("_net", "_process", "breaker", "feed", "namespace", "store")
+
+    def __init__(self, store: LeasingStore, *, namespace: str, process: Process) -> None:
+        """Reach *store*; its names begin with *namespace*."""
+        self.store = store
+        self.namespace = namespace
+        self.feed: Feed | None = store if isinstance(store, Feed) else None
+        self.breaker = Breaker()
+        self._process = process
+        self._net = float(getattr(store, "timeout", TIMEOUT)) * MARGIN
+
+    # --- names ---
+
+    def name(self, word: str) -> str:
+        """Return the complete name of a key or tag; the namespace's own stands for itself.
+
+        The braces decide a cluster's slot, so what would make them empty is hashed."""
+        if word == self.namespace:
+            return word
+        if not word or word.startswith("}"):
+            word = f"~{blake2b(word.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
+        return f"{self.namespace}:{{{word}}}"
+
+    def names(self, words: Iterable[str]) -> list[str]:
+        """Return the complete name of each."""
+        return [self.name(word) for word in words]
+
+    # --- verbs ---
+
+    async def peek(self, keys: Sequence[str], tags: Sequence[str]) -> tuple[list[bytes | None], dict[str, bytes | None]]:
+        """Return the bytes of *keys*, and the version of each of *tags*."""
+        found, versions = await self._ask("peek", self.store.peek(self.names(keys), self.names(tags)))
+        return found, dict(zip(tags, versions, strict=True))
+
+    async def versions(self, tags: Sequence[str], *, ttl: float) -> dict[str, bytes | None]:
+        """Return the version of each of *tags*, made if missing; None while fenced."""
+        found = await self._ask("versions", self.store.versions(self.names(tags), ttl=ttl))
+        return dict(zip(tags, found, strict=True))
+
+    async def stamp(self) -> bytes:
+        """Return the namespace's invalidation stamp."""
+        return await self._ask("stamp", self.store.stamp(self.namespace))
+
+    async def lease(self, key: str, token: bytes, *, ttl: float, seen: bytes | None) -> Grant:
+        """Ask to be the only loader of *key*."""
+        return await self._ask("lease", self.store.lease(self.name(key), token, ttl=ttl, seen=seen))
+
+    async def renew(self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float) -> bool:
+        """Prolong claims."""
+        return await self._ask("renew", self.store.renew(self.names(keys), self.names(tags), token, ttl=ttl))
+
+    async def commit(self, key: str, data: bytes, token: bytes, *, ttl: float, message: bytes) -> bool:
+        """Store under a claim, if it still stands alone and untainted."""
+        item = Item(key=self.name(key), data=data, ttl=ttl)
+        return await self._ask("commit", self.store.commit(item, token, message=message))
+
+    async def put(self, items: Sequence[tuple[str, bytes, float]], *, message: bytes) -> None:
+        """Store whatever lease stands."""
+        complete = [Item(key=self.name(key), data=data, ttl=ttl) for key, data, ttl in items]
+        await self._ask("put", self.store.put(complete, message=message))
+
+    async def drop(self, keys: Sequence[str], tags: Sequence[str], *, message: bytes | None) -> None:
+        """Delete entries and versions, end leases, taint fences."""
+        await self._ask("drop", self.store.drop(self.names(keys), self.names(tags), message=message))
+
+    async def fence(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float, message: bytes
+    ) -> None:
+        """Drop, and let nobody store."""
+        work = self.store.fence(self.names(keys), self.names(tags), token, ttl=ttl, message=message)
+        await self._ask("fence", work)
+
+    async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> dict[str, bytes | None]:
+        """End the fence of *tags*; return the new version of those that nobody else touched."""
+        found = await self._ask("settle", self.store.settle(self.names(tags), token, ttl=ttl))
+        return dict(zip(tags, found, strict=True))
+
+    async def release(
+        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, message: bytes | None
+    ) -> None:
+        """End a token's claims."""
+        await self._ask("release", self.store.release(self.names(keys), self.names(tags), token, message=message))
+
+    async def claims(self, key: str) -> Sequence[Claim]:
+        """Return what stands on *key*."""
+        return await self._ask("claims", self.store.claims(self.name(key)))
+
+    async def _ask(self, operation: str, work: Awaitable[T]) -> T:
+        process, breaker = self._process, self.breaker
+        if not breaker.allows(process.clock.monotonic()):
+            work.close()  # type: ignore[attr-defined]
+            raise StoreUnavailable("the remote store did not answer a moment ago; it is tried again soon")
+        try:
+            async with asyncio.timeout(self._net):
+                answer = await work
+        except TimeoutError as error:
+            self._failed(operation, error)
+            raise StoreUnavailable(f"{operation}: no answer within {self._net:g} s") from error
+        except StoreUnavailable as error:
+            self._failed(operation, error)
+            raise
+        except Exception as error:
+            self._failed(operation, error)
+            raise StoreUnavailable(f"{operation}: the store raised {type(error).__name__}") from error
+        except BaseException:
+            breaker.gave_up()
+            raise
+        if breaker.succeeded():
+            process.emit(BreakerChanged(open=False))
+        return answer
+
+    def _failed(self, operation: str, error: Exception) -> None:
+        self._process.emit(StoreFailed(operation=operation, error=type(error).__name__))
+        if self.breaker.failed(self._process.clock.monotonic()):
+            self._process.emit(BreakerChanged(open=True))
+
+
+Looked = tuple[bytes | None, Mapping[str, bytes | None]]
+"""The bytes of a key, and the versions that were read with it."""
+
+
+class Looks:
+    """Reads of one tick, as one request; answers by callback, so a hit costs no task of its own."""
+
+    __slots__ = ("_process", "_remote")
+
+    def __init__(self, process: Process, remote: Remote) -> None:
+        """Read from *remote*."""
+        self._process = process
+        self._remote = remote
+
+    def ask(
+        self, key: str, tags: tuple[str, ...], landed: Callable[[Looked | None, BaseException | None], None]
+    ) -> None:
+        """Read *key* with the versions of *tags* and of the namespace; *landed* gets the answer."""
+
+        def one(answer: Any, error: BaseException | None) -> None:
+            if answer is None:
+                landed(None, error)
+            else:
+                found, versions = answer
+                landed((found[key], versions), None)
+
+        self._process.looks.add("look", self._send, (key, tags), one)
+
+    async def _send(self, _: object, items: Sequence[tuple[str, tuple[str, ...]]]) -> Any:
+        keys = list(dict.fromkeys(key for key, _ in items))
+        tags = dict.fromkeys(tag for _, tags in items for tag in tags)
+        found, versions = await self._remote.peek(keys, [self._remote.namespace, *tags])
+        return dict(zip(keys, found, strict=True)), versions
