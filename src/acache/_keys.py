@@ -94,7 +94,8 @@ class Template:
         if named:
             given = iter(args)
             args = tuple(named[each] if each in named else next(given) for each in self.fields)
-        return finish(self.pattern % tuple(map(call, self.writers, args)))
+        written = map(call, self.writers, args)  # pyright: ignore[reportArgumentType]  (a ParamSpec in map)
+        return finish(self.pattern % tuple(written))
 
     def typed(self, shape: CallShape) -> "Template":
         """Return this template with the annotations of *shape* fixing the types of what it formats."""
