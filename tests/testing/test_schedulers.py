@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from acache.testing._schedulers import SPIN_LIMIT, FifoScheduler, PctScheduler, RandomScheduler, scheduler_for
+from acache.testing._schedulers import PATIENCE, FifoScheduler, PctScheduler, RandomScheduler, scheduler_for
 
 
 @dataclass
@@ -62,19 +62,31 @@ def test_pct_change_points_reach_every_step():
     assert changed == set(range(1, 11))
 
 
-def test_pct_puts_a_strand_that_spins_behind_all_others():
-    scheduler = PctScheduler(Random(1), depth=1, steps=10)
-    first = scheduler.choose(turns("ab"))
-    chosen = [scheduler.choose(turns("ab")) for _ in range(SPIN_LIMIT + 5)]
-    assert 1 - first in chosen
+@pytest.mark.parametrize("steps", [10, 300])
+def test_pct_passes_nobody_over_for_ever_but_keeps_its_order_for_the_expected_steps(steps):
+    for seed in range(20):
+        scheduler = PctScheduler(Random(seed), depth=1, steps=steps)
+        first_turn = {}
+        for turn in range(5 * max(steps, PATIENCE)):
+            first_turn.setdefault(scheduler.choose(turns("abc")), turn)
+        assert set(first_turn) == {0, 1, 2}
+        assert sorted(first_turn.values())[1] > max(steps, PATIENCE)
 
 
-def test_pct_does_not_blame_a_strand_for_running_alone():
+def test_pct_forgets_how_often_it_passed_a_strand_over_once_that_has_run():
     scheduler = PctScheduler(Random(1), depth=1, steps=10)
-    favourite = turns("ab")[scheduler.choose(turns("ab"))].strand
-    for _ in range(SPIN_LIMIT * 3):
-        scheduler.choose(turns(favourite))
-    assert turns("ab")[scheduler.choose(turns("ab"))].strand == favourite
+    favourite = scheduler.choose(turns("ab"))
+    for _ in range(5):
+        assert {scheduler.choose(turns("ab")) for _ in range(PATIENCE // 2)} == {favourite}
+        scheduler.choose(turns("ab"[1 - favourite]))
+
+
+def test_pct_counts_no_turn_against_a_strand_that_was_not_ready():
+    scheduler = PctScheduler(Random(1), depth=1, steps=10)
+    favourite = scheduler.choose(turns("ab"))
+    for _ in range(PATIENCE * 3):
+        scheduler.choose(turns("ab"[favourite]))
+    assert scheduler.choose(turns("ab")) == favourite
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 import asyncio
 import contextvars
 import math
+import sys
 import threading
 
 import anyio
 import pytest
 
 from acache.testing import Deadlock, Livelock, SimLoop
+from acache.testing._lane import CURRENT_LANE
 from acache.testing._outside import OutsideWorld
 from acache.testing._schedule import Plan, run_schedule
 from acache.testing.clock import MONOTONIC_START
@@ -62,9 +64,7 @@ def test_private_names_that_the_loop_relies_on_exist():
     async def nothing():
         pass
 
-    task = loop.create_task(nothing())
-    assert task._log_destroy_pending is True
-    loop.run_until_complete(task)
+    loop.run_until_complete(nothing())
     loop.close()
 
 
@@ -104,6 +104,18 @@ def test_timers_go_off_in_order_and_equal_ones_as_they_were_set():
         return fired
 
     assert orders(main) == {("now", "a", "b", "c")}
+
+
+def test_timers_within_the_clock_resolution_go_off_together():
+    async def main():
+        loop = asyncio.get_running_loop()
+        fired = []
+        for delay in (1.0, 1.0 + 5e-7, 1.0 + 2e-6):
+            loop.call_later(delay, lambda: fired.append(loop.time()))
+        await asyncio.sleep(2)
+        return [when == fired[0] for when in fired]
+
+    assert run(main) == [True, True, False]
 
 
 @pytest.mark.parametrize("far", [1e6, 1e9, 1e12])
@@ -278,22 +290,36 @@ def test_asyncio_and_anyio_work_on_it(scheduler):
         ]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_tasks_that_start_eagerly_work_on_it(scheduler):
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        return await primitives()
+
+    assert run(main, scheduler=scheduler)[1] == [0, 1, 2, 3, 4]
+
+
 def test_a_callback_that_queues_itself_for_ever_lets_timers_go_off():
     async def main():
         loop = asyncio.get_running_loop()
-        spinning = True
+        spinning, spins, between = True, 0, []
 
         def spin():
+            nonlocal spins
+            spins += 1
             if spinning:
                 loop.call_soon(spin)
 
         spin()
+        loop.call_later(1, lambda: between.append(spins))
+        loop.call_later(2, lambda: between.append(spins))
         await asyncio.sleep(5)
         spinning = False
-        return loop.time()
+        return loop.time(), between[1] - between[0] > 50
 
     for scheduler in SCHEDULERS:
-        assert run(main, scheduler=scheduler) == MONOTONIC_START + 5
+        assert run(main, scheduler=scheduler) == (MONOTONIC_START + 5, True)
 
 
 def test_under_pct_a_polling_task_does_not_starve_the_one_it_waits_for():
@@ -352,8 +378,8 @@ def test_a_call_from_another_thread_stops_the_loop():
     task = loop.create_task(main())
     with pytest.raises(OutsideWorld, match="another thread"):
         loop.run_until_complete(task)
-    task._log_destroy_pending = False
-    task.get_coro().close()
+    loop._interruption = None
+    loop.run_until_complete(task)
     loop.close()
 
 
@@ -369,12 +395,18 @@ def test_a_deadlock_says_who_waits_where():
 
 
 def test_a_livelock_says_who_was_busy():
+    ended = []
+
     async def main():
-        while True:  # noqa: ASYNC110 - never done is the point
-            await asyncio.sleep(0)
+        try:
+            while True:  # noqa: ASYNC110 - never done is the point
+                await asyncio.sleep(0)
+        finally:
+            ended.append("by the runner")
 
     with pytest.raises(Livelock, match=r"not done after 500 turns .*main/main-1"):
         run(main, max_steps=500)
+    assert ended == ["by the runner"]
 
 
 # --- whose turn it is -----------------------------------------------------------------------------------
@@ -384,16 +416,38 @@ def test_a_task_with_an_empty_context_belongs_to_the_process_that_made_it():
     lanes = []
 
     async def scenario(sim):
+        answer = sim.loop.create_future()
+
         async def inner():
             lanes.append(sim.current.name)
-            await asyncio.sleep(1)
+            answer.add_done_callback(lambda _: lanes.append(sim.current.name))
+            await answer
             lanes.append(sim.current.name)
 
         async def outer():
             await asyncio.create_task(inner(), context=contextvars.Context())
 
-        await sim.process("a").run(outer())
+        running = sim.spawn(sim.process("a").run(outer()))
+        await asyncio.sleep(1)
+        answer.set_result(None)
+        await running
 
     plan = Plan(scheduler="random", depth=3, steps=0, max_steps=1_000, timeout=10, detail=False)
     assert run_schedule(scenario, 0, plan).kind is None
-    assert lanes == ["a", "a"]
+    assert lanes == ["a", "a", "a"]
+
+
+def test_between_turns_the_first_process_is_the_current_one():
+    loop = SimLoop()
+    other = contextvars.copy_context()
+    other.run(CURRENT_LANE.set, loop.add_lane("a"))
+    seen = []
+
+    def stop():
+        seen.append(loop.current_lane.name)
+        loop.stop()
+
+    loop.call_soon(stop, context=other)
+    loop.run_forever()
+    assert (seen, loop.current_lane.name) == (["a"], "main")
+    loop.close()

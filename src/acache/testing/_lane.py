@@ -85,9 +85,7 @@ class Lane:
     def release(self, until: float) -> None:
         """Queue the callbacks of all timers due by *until*, earliest first, equal ones as they were set."""
         while self._timers and self._timers[0][0] <= until:
-            handle = heapq.heappop(self._timers)[2]
-            if not handle.cancelled():
-                self.add_callback(handle)
+            self.add_callback(heapq.heappop(self._timers)[2])
 
     def offer(self, ready: list[ReadyTurn]) -> None:
         """Append the turns that may be run next to *ready*."""

@@ -154,7 +154,7 @@ def _described(context: dict[str, Any]) -> str:
 
 
 def _ignore(_loop: object, _context: object) -> None:
-    """Handle errors of a schedule that is over."""
+    """Keep nothing of what is said about tasks that are being disposed of."""
 
 
 def _dispose(tasks: list[asyncio.Task[Any]]) -> None:
@@ -166,7 +166,6 @@ def _dispose(tasks: list[asyncio.Task[Any]]) -> None:
         return
     with _quiet():
         for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
             _close(task.get_coro())
         tasks.clear()
 

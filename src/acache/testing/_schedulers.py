@@ -4,9 +4,9 @@ from collections.abc import Hashable, Sequence
 from random import Random
 from typing import Final, Literal, Protocol
 
-SPIN_LIMIT: Final = 100
-"""After so many turns in a row while others were ready, PCT puts a strand behind all others: one that polls
-with `sleep(0)` would otherwise starve the very strand that it waits for."""
+PATIENCE: Final = 100
+"""How often PCT passes a strand over, at least, before that comes first: strands that poll, or that anyio
+cancels again and again, would otherwise starve the very strand that they wait for."""
 
 SchedulerName = Literal["random", "pct", "fifo"]
 
@@ -64,9 +64,10 @@ class PctScheduler:
         # The paper's i-th change point lowers to priority i; strands start above all of those.
         self._changes = {place: rank / depth for rank, place in enumerate(places, start=1)}
         self._priority: dict[Hashable, float] = {}
+        # Within the expected number of steps the priorities alone decide, as the bound above needs.
+        self._patience = max(steps, PATIENCE)
+        self._passed_over: dict[Hashable, int] = {}
         self._turns = 0
-        self._last: Hashable = None
-        self._in_a_row = 0
 
     def choose(self, ready: Sequence[Turn]) -> int:
         """Return the position of the ready strand of the highest priority."""
@@ -75,7 +76,10 @@ class PctScheduler:
         self._turns += 1
         if (lowered := self._changes.get(self._turns)) is not None:
             self._priority[strand] = lowered
-        self._watch_for_spinning(strand, alone=len(ready) == 1)
+        self._passed_over[strand] = 0
+        for turn in ready:
+            if turn.strand is not strand:
+                self._pass_over(turn.strand)
         return best
 
     def _rank(self, strand: Hashable) -> float:
@@ -84,11 +88,10 @@ class PctScheduler:
             rank = self._priority[strand] = 1.0 + self._random()
         return rank
 
-    def _watch_for_spinning(self, strand: Hashable, *, alone: bool) -> None:
-        self._in_a_row = self._in_a_row + 1 if strand is self._last and not alone else 0
-        self._last = strand
-        if self._in_a_row >= SPIN_LIMIT:
-            self._priority[strand] = min(0.0, *self._priority.values()) - 1.0
+    def _pass_over(self, strand: Hashable) -> None:
+        times = self._passed_over[strand] = self._passed_over.get(strand, 0) + 1
+        if times > self._patience:
+            self._priority[strand] = max(self._priority.values()) + 1.0
 
 
 def scheduler_for(name: SchedulerName, rng: Random, *, depth: int, steps: int) -> Scheduler:

@@ -229,7 +229,7 @@ class SimLoop(NoOutsideLoop):
         """Move time to the next timer of a running process; return whether there is one."""
         timers = [due for lane in self._running_lanes() if (due := lane.next_timer()) is not None]
         if timers:
-            self._now = max(self._now, min(timers))
+            self._now = min(timers)
         return bool(timers)
 
     def _account(self, turn: ReadyTurn, ready: list[ReadyTurn]) -> None:
@@ -247,10 +247,8 @@ class SimLoop(NoOutsideLoop):
 
     def _run(self, lane: Lane, handle: asyncio.Handle) -> None:
         self._lane = lane
-        try:
-            handle._run()
-        finally:
-            self._lane = self._home
+        handle._run()
+        self._lane = self._home
 
     def _deadlock_report(self) -> str:
         lines = ["nothing can run and no timer is set"]
