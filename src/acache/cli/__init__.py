@@ -11,8 +11,9 @@ def main() -> None:
     try:
         from acache.cli.app import app  # an import of acache.cli needs none of the extra's packages
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _PARTS:
+        package = (error.name or "").partition(".")[0]
+        if package not in _PARTS:
             raise
-        sys.stderr.write(f'acache: {error.name} is not installed; run: pip install "acache-core[cli]"\n')
+        sys.stderr.write(f'acache: {package} is not installed; run: pip install "acache-core[cli]"\n')
         raise SystemExit(_USAGE_ERROR) from None
     app()

@@ -17,7 +17,7 @@ class LoadRecord:
     ran: float = inf
     ended: float = inf
     voided: float = inf
-    """When an invalidation of the key met it: nobody who asks later may get what it finds."""
+    """Since when it coincides with an invalidation of its key, which may or may not have seen it."""
 
     @property
     def span(self) -> Span:
@@ -54,6 +54,7 @@ class Recorder:
         self._now = now
         self._start = now()
         self._running: defaultdict[int, list[LoadRecord]] = defaultdict(list)
+        self._invalidating: defaultdict[int, int] = defaultdict(int)
         self._floors: defaultdict[int, int] = defaultdict(int)
         self.loads: list[LoadRecord] = []
         self.reads: list[ReadRecord] = []
@@ -67,6 +68,8 @@ class Recorder:
     def load_begins(self, key: int) -> LoadRecord:
         """Note that a query of *key* was asked for."""
         load = LoadRecord(key, self.elapsed())
+        if self._invalidating[key]:
+            load.voided = load.began
         self.loads.append(load)
         self._running[key].append(load)
         return load
@@ -81,13 +84,14 @@ class Recorder:
         self._running[load.key].remove(load)
 
     def invalidation_begins(self, key: int) -> None:
-        """Note the call of an invalidation: the loads of *key* that run now are void."""
+        """Note the call of an invalidation: loads of *key* that run before its return are void."""
+        self._invalidating[key] += 1
         for load in self._running[key]:
             load.voided = min(load.voided, self.elapsed())
 
     def invalidation_returned(self, key: int, version: int) -> None:
-        """Note its return: the loads that run now are void, and from now on reads must see *version*."""
-        self.invalidation_begins(key)
+        """Note its return: from now on reads must see *version*, or a newer one."""
+        self._invalidating[key] -= 1
         self._floors[key] = max(self._floors[key], version)
         self.writes += 1
 

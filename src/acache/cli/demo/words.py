@@ -20,7 +20,7 @@ HEADINGS: Final = (
 
 NOTES: Final = (
     "peak: most queries of one key in flight at once, waiting for a connection or running",
-    "not void: the same without those met by an invalidation",
+    "not void: the same without those that ran while their key was invalidated",
     "stale: began after an invalidation had returned, got a row older than its commit",
 )
 
