@@ -362,6 +362,7 @@ def test_an_error_does_not_tell_the_value(codec, into, value):
     with pytest.raises(CodecError) as caught:
         codec.decode(codec.encode(value), into)
     assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
 
@@ -471,7 +472,8 @@ def test_only_what_is_large_and_gets_smaller_is_compressed():
 
 
 def compressed(size, **options):
-    return b"\x01" + zstandard.ZstdCompressor(**options).compress(bytes(size))
+    """Return a text of *size* as this codec would write it, but for *options*."""
+    return b"\x01" + zstandard.ZstdCompressor(**options).compress(MsgpackCodec().encode("x" * size))
 
 
 def test_a_bomb_is_refused_by_what_its_header_says():
@@ -483,7 +485,7 @@ def test_a_bomb_is_refused_by_what_its_header_says():
 
 
 def test_a_frame_that_lies_about_its_size_is_refused():
-    frame = bytearray(compressed(100_000))
+    frame = bytearray(compressed(100_000 - 5))
     at = frame.index((100_000).to_bytes(4, "little"))
     frame[at : at + 4] = (500).to_bytes(4, "little")
     with pytest.raises(CodecError):
@@ -511,9 +513,10 @@ def test_what_could_not_be_expanded_is_not_compressed():
 
 
 def test_threads_share_a_codec():
-    codec, failed = ZstdCodec(MsgpackCodec(), threshold=1), []
+    codec, failed, tools = ZstdCodec(MsgpackCodec(), threshold=1), [], []
 
     def work(text):
+        tools.append(codec._tools.compress)
         failed.extend(text for _ in range(50) if trip(codec, text, str) != text)
 
     threads = [threading.Thread(target=work, args=(str(number) * 20_000,)) for number in range(4)]
@@ -522,6 +525,7 @@ def test_threads_share_a_codec():
     for thread in threads:
         thread.join()
     assert not failed
+    assert len({id(tool.__self__) for tool in tools}) == len(threads)
 
 
 # --- pickle -----------------------------------------------------------------------------------------

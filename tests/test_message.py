@@ -61,7 +61,6 @@ def test_a_message_may_leave_out_what_it_does_not_need():
         b"\xac",
         b"\xac\xfe",
         b"\xac\xfe\x01",
-        b"\xac\xfe\x02" + pack(Message(origin=ORIGIN, kind=DROP))[3:],
         b"hello",
         b"\xac\xca\x01",
         heard(),
@@ -78,7 +77,6 @@ def test_a_message_may_leave_out_what_it_does_not_need():
         heard(ORIGIN, "drop", [b"?"]),
         b"\xac\xfe\x01" + b"\x91" * 100_000,
         b"\xac\xfe\x01\xdd\xff\xff\xff\xff",
-        b"\xac\xfe\x01" + bytes(MAX_MESSAGE_BYTES),
     ],
     ids=lambda data: repr(data[:24]),
 )
@@ -86,6 +84,16 @@ def test_bytes_that_are_no_message_are_refused(data):
     with pytest.raises(MessageError) as caught:
         unpack(data)
     assert isinstance(caught.value, CodecError)
+
+
+def test_a_message_of_another_format_is_refused():
+    with pytest.raises(MessageError, match="format that this release"):
+        unpack(b"\xac\xfe\x02" + heard(ORIGIN, "drop")[3:])
+
+
+def test_a_message_that_is_too_long_is_refused():
+    with pytest.raises(MessageError, match="too long"):
+        unpack(heard(ORIGIN, "store", [], [], None, bytes(MAX_MESSAGE_BYTES)))
 
 
 @given(data=st.binary(max_size=200), dressed=st.booleans())

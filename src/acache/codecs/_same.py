@@ -82,13 +82,11 @@ def _same_mappings(a: Mapping[object, object], b: Mapping[object, object]) -> bo
 
 
 def _same_sets(a: Collection[object], b: Collection[object]) -> bool:
-    if len(a) != len(b):
-        return False
     partners = {element: element for element in b}
-    alone = [element for element in a if element not in partners or not _same(element, partners[element])]
-    # NaN finds no partner by `==`; what else is left over finds none here either.
-    left = [element for element in b if element != element]  # noqa: PLR0124
-    return len(alone) == len(left) and _same_sequences(alone, left)
+    if not all(_same(element, partners[element]) for element in a if element in partners):
+        return False
+    # What `==` does not find in the other set: NaN may be there all the same.
+    return _same_sequences([e for e in a if e not in partners], [e for e in b if e not in a])
 
 
 _JUDGES: Final[Mapping[type, Callable[[Any, Any], bool]]] = {
