@@ -19,6 +19,11 @@ from acache.protocols import DeadLetter, Write
 FORMAT = 1
 _APPLICATION = 0x61634A31  # "acJ1", in the file's header
 
+
+class Damaged(Exception):
+    """A file that cannot be read as a journal; whoever knows its name says so to the caller."""
+
+
 Row = tuple[str, int, bytes, bytes | None, bytes, float, int, int]
 """key, sequence, id, payload, tags, at, attempts, checksum: how a write is stored."""
 
@@ -58,19 +63,19 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def check(connection: sqlite3.Connection, *, schema: str = "main") -> None:
-    """Raise `JournalFailed` unless this is a whole journal file of a format known here."""
+    """Raise `Damaged` unless this is a whole journal file of a format known here."""
     (application,) = connection.execute(f"PRAGMA {schema}.application_id").fetchone()
     (version,) = connection.execute(f"PRAGMA {schema}.user_version").fetchone()
     if application != _APPLICATION:
         msg = "it is not a journal of acache, or its header is damaged"
-        raise JournalFailed(msg)
+        raise Damaged(msg)
     if version > FORMAT:
         msg = f"it has format {version}, this acache knows up to {FORMAT}: upgrade to read it"
-        raise JournalFailed(msg)
+        raise Damaged(msg)
     (verdict,) = connection.execute(f"PRAGMA {schema}.quick_check(1)").fetchone()
     if verdict != "ok":
         msg = "it is damaged"
-        raise JournalFailed(msg)
+        raise Damaged(msg)
 
 
 def adopt(connection: sqlite3.Connection, *, schema: str) -> None:
@@ -263,8 +268,8 @@ def row_of(write: Write) -> Row:
 def _read(row: Sequence[Any]) -> Write:
     key, sequence, identity, payload, tags, at, _, checksum = row
     if _checksum(key, sequence, identity, payload, tags, at) != checksum:
-        msg = "a record is damaged"
-        raise JournalFailed(msg)
+        msg = "a record in it is damaged"
+        raise Damaged(msg)
     return Write(
         key=key,
         id=identity,

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from acache.errors import JournalFailed
-from acache_sqlite import _journal_file
+from acache_sqlite import _journal_file, _wal
+from acache_sqlite._journal_file import Damaged
 from acache_sqlite._lock import LockFile
 
 _SUFFIX = ".db"
@@ -29,12 +30,14 @@ class JournalFolder:
         self._file: Path | None = None
         self._inode = 0
 
-    def __str__(self) -> str:
-        return str(self._file or self.path)
+    @property
+    def place(self) -> Path:
+        """What an error is about: the file, or the folder while there is none."""
+        return self._file or self.path
 
     def open(self) -> sqlite3.Connection:
         """Return a connection to this process's file, made if need be, with every orphan adopted."""
-        with _naming(self.path):
+        with naming(self.path):
             if self._file is not None:  # closed for a fork, or after an error: ours all the same
                 return self._connected(self._file)
             _make_folder(self.path)
@@ -89,7 +92,7 @@ class JournalFolder:
     def _connected(self, file: Path) -> sqlite3.Connection:
         connection = _connect(file)
         try:
-            with _naming(file):
+            with naming(file):
                 _journal_file.check(connection)
                 _journal_file.configure(connection)
         except BaseException:
@@ -102,7 +105,7 @@ class JournalFolder:
         for file in sorted(self.path.glob("*" + _SUFFIX)):
             if file == own:
                 continue
-            with _naming(file):
+            with naming(file):
                 lock = _lock_of(file)
                 if not lock.acquire():
                     _journal_file.raise_mark(connection.cursor(), _mark_of(file))
@@ -117,6 +120,10 @@ class JournalFolder:
 
 def _adopt(connection: sqlite3.Connection, file: Path) -> None:
     """Copy an orphan's records, durably, and only then delete it."""
+    log = _beside(file, "-wal")
+    if log.exists() and _wal.is_damaged(log.read_bytes()):
+        msg = "its write-ahead log is damaged: SQLite would drop acknowledged writes without a word"
+        raise Damaged(msg)
     connection.execute("ATTACH ? AS orphan", (file.absolute().as_uri() + "?mode=rw",))
     try:
         _journal_file.check(connection, schema="orphan")
@@ -128,7 +135,7 @@ def _adopt(connection: sqlite3.Connection, file: Path) -> None:
     finally:
         connection.execute("DETACH orphan")
     # The database first: a log without one is ignored, one without its log would be an older state.
-    for path in (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
+    for path in (file, log, _beside(file, "-shm")):
         path.unlink(missing_ok=True)
 
 
@@ -163,6 +170,10 @@ def _connect(file: Path) -> sqlite3.Connection:
     )
 
 
+def _beside(file: Path, ending: str) -> Path:
+    return file.with_name(file.name + ending)
+
+
 def _lock_of(file: Path) -> LockFile:
     return LockFile(file.with_suffix(".lock"))
 
@@ -184,15 +195,13 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _naming(path: Path) -> Generator[None]:
-    """Say which file an error is about, once."""
+def naming(path: Path) -> Generator[None]:
+    """Turn an error into `JournalFailed` that says which file it is about."""
     try:
         yield
-    except JournalFailed as error:
-        if str(path) in str(error):
-            raise
-        msg = f"{path}: {error}; it is kept as it is: move it away to go on without it"
-        raise JournalFailed(msg) from error.__cause__
+    except Damaged as error:
+        msg = f"{path}: {error}; nothing was deleted: to go on without it, move it away with its -wal file"
+        raise JournalFailed(msg) from error
     except (sqlite3.Error, OSError) as error:
         msg = f"{path}: {error}"
         raise JournalFailed(msg) from error

@@ -63,15 +63,13 @@ class Shape(Generic[V]):
         """Return the columns of *value*, those it does not name left out. Raises `Unfit`."""
         if self.columns is None or not self.attributes:
             if not isinstance(value, Mapping):
-                msg = f"a value must be a {self.type.__name__}, not {type(value).__name__}"
-                raise Unfit(msg)
+                raise _another(self.type, value)
             mapping = cast("Mapping[object, object]", value)
             given = {name: mapping[name] for name in self.columns or mapping if name in mapping}
         elif isinstance(value, self.type):
             given = {name: getattr(value, attribute) for name, attribute in self.attributes.items()}
         else:
-            msg = f"a value must be a {self.type.__name__}, not {type(value).__name__}"
-            raise Unfit(msg)
+            raise _another(self.type, value)
         if not all(isinstance(name, str) for name in given):
             msg = "the names of columns must be str"
             raise Unfit(msg)
@@ -111,6 +109,16 @@ class ModelShape(Shape[V]):
             places = sorted({".".join(map(str, detail["loc"])) for detail in details})
             msg = f"a row does not fit {self.type.__name__}: see {', '.join(places)}"
             raise Unfit(msg) from None
+
+    def write(self, value: V) -> dict[str, Bindable]:
+        """Return the columns of a model, the models inside it as JSON text. Raises `Unfit`."""
+        if not isinstance(value, self.type):
+            raise _another(self.type, value)
+        held = {name: getattr(value, attribute) for name, attribute in self.attributes.items()}
+        # Bytes stay bytes; only what SQLite has no type for is turned into pydantic's JSON.
+        foreign = {self.attributes[name] for name, part in held.items() if type(part) not in _PLAIN}
+        plain = cast("Any", value).model_dump(mode="json", by_alias=True, include=foreign)
+        return {name: self._bound(name, part) for name, part in (held | plain).items()}
 
 
 def shape_of(kind: type[V]) -> Shape[V]:
@@ -162,6 +170,10 @@ def bindable(value: object, *, nested: bool = False) -> object:
 _PLAIN = frozenset({bool, int, float, str, bytes})
 
 
+def _another(kind: type, value: object) -> Unfit:
+    return Unfit(f"a value must be a {kind.__name__}, not {type(value).__name__}")
+
+
 def _no_row(kind: object) -> ConfigurationError:
     return ConfigurationError(
         f"type={kind!r} is not a row: use dict, a dataclass, a msgspec Struct, a TypedDict, "
@@ -172,6 +184,8 @@ def _no_row(kind: object) -> ConfigurationError:
 def _is_nested(kind: inspect.Type) -> bool:
     if isinstance(kind, inspect.UnionType):
         return any(map(_is_nested, kind.types))
+    if isinstance(kind, inspect.CustomType):  # a model inside a model
+        return hasattr(kind.cls, "model_fields")
     return isinstance(kind, _NESTED)
 
 
@@ -191,13 +205,9 @@ def _model_shape(kind: type[V]) -> Shape[V]:
         columns=tuple(names),
         required=frozenset(item.alias or name for name, item in fields.items() if item.is_required()),
         attributes=names,
-        nested=frozenset(item.alias or name for name, item in fields.items() if _may_nest(item.annotation)),
+        nested=frozenset(
+            item.alias or name
+            for name, item in fields.items()
+            if _is_nested(inspect.type_info(item.annotation))
+        ),
     )
-
-
-def _may_nest(annotation: object) -> bool:
-    """Return whether a pydantic field's annotation is a collection or another model."""
-    try:
-        return _is_nested(inspect.type_info(annotation))
-    except TypeError:  # a model inside a model, or a type only pydantic knows
-        return hasattr(annotation, "model_fields")

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from acache.errors import JournalFailed
 from acache.protocols import DeadLetter, Write
 from acache_sqlite import _fork, _journal_file
 from acache_sqlite._clock import WallClock
@@ -18,7 +17,7 @@ from acache_sqlite._commits import GroupCommit
 from acache_sqlite._connection import Job as ReadJob
 from acache_sqlite._connection import OwnConnection
 from acache_sqlite._journal_file import Job
-from acache_sqlite._journal_folder import JournalFolder
+from acache_sqlite._journal_folder import JournalFolder, naming
 
 T = TypeVar("T")
 
@@ -107,11 +106,8 @@ class SQLiteJournal:
             self._commits = GroupCommit(self._write)
 
     async def _run(self, job: ReadJob[T]) -> T:
-        try:
+        with naming(self._folder.place):
             return await self._connection.run(job)
-        except (sqlite3.Error, OSError) as error:
-            msg = f"{self._folder}: {error}"
-            raise JournalFailed(msg) from error
 
     async def _write(self, jobs: Sequence[Job]) -> Sequence[Exception | None]:
         def write(connection: sqlite3.Connection) -> Sequence[Exception | None]:
