@@ -295,6 +295,7 @@ def test_asyncio_and_anyio_work_on_it(scheduler):
 def test_tasks_that_start_eagerly_work_on_it(scheduler):
     async def main():
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        await asyncio.get_running_loop().create_task(asyncio.sleep(0), context=contextvars.Context())
         return await primitives()
 
     assert run(main, scheduler=scheduler)[1] == [0, 1, 2, 3, 4]

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
+MAIN: Final = "main"
+"""The process that runs the scenario."""
+
 
 class LaneState(enum.Enum):
     """Whether the turns of a lane may be run."""

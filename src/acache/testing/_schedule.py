@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Any, Literal
 
 from acache.testing._lane import CURRENT_LANE
@@ -78,16 +79,15 @@ def run_schedule(scenario: Scenario, seed: int, plan: Plan) -> Outcome:
         with watchdog(loop, plan.timeout):
             kept = _run_to_its_end(loop, scenario, seed, outcome)
         if outcome.kind is None:
-            _inspect(loop, unhandled, outcome)
+            _inspect(loop, kept, unhandled, outcome)
         outcome.turns = loop.turns
         if not loop.task_steps:
             raise RuntimeError(f"SimLoop does not recognise the task steps of Python {sys.version}")
         return outcome
     finally:
-        kept = loop.pending()
         loop.set_exception_handler(_ignore)
         loop.close()
-        _dispose(kept)
+        _dispose(loop.pending())
 
 
 def _run_to_its_end(
@@ -131,7 +131,9 @@ def _kind_of(error: BaseException) -> FailureKind:
             return "error"
 
 
-def _inspect(loop: SimLoop, unhandled: _Unhandled, outcome: Outcome) -> None:
+def _inspect(
+    loop: SimLoop, unfinished: list[asyncio.Task[Any]], unhandled: _Unhandled, outcome: Outcome
+) -> None:
     """Look for what a scenario that ended well left behind: tasks, and errors that nobody looked at."""
     # Errors are reported when their task is garbage. Automatic collection is off, so all of this schedule's
     # garbage is in the youngest generation.
@@ -141,10 +143,16 @@ def _inspect(loop: SimLoop, unhandled: _Unhandled, outcome: Outcome) -> None:
         outcome.error = unhandled.contexts[0].get("exception")
         outcome.message = "\n".join(_described(context) for context in unhandled.contexts)
         return
-    leaked = [loop.describe(task) for task in loop.pending() if not loop.is_killed(task)]
+    leaked = [task for task in unfinished if not loop.is_killed(task) and not _closes_a_generator(task)]
     if leaked:
         outcome.kind = "leak"
-        outcome.message = "\n".join(["tasks outlived the scenario", *(f"  {line}" for line in leaked)])
+        lines = [f"  {loop.describe(task)}" for task in leaked]
+        outcome.message = "\n".join(["tasks outlived the scenario", *lines])
+
+
+def _closes_a_generator(task: "asyncio.Task[Any]") -> bool:
+    """Return whether asyncio itself made the task, for an async generator that became garbage."""
+    return not isinstance(task.get_coro(), CoroutineType)
 
 
 def _described(context: dict[str, Any]) -> str:
@@ -160,8 +168,7 @@ def _ignore(_loop: object, _context: object) -> None:
 def _dispose(tasks: list[asyncio.Task[Any]]) -> None:
     """Close the coroutines of tasks that will never run again, quietly.
 
-    Their `finally` blocks run here, as Python has no way around that; the loop is closed and the outcome
-    known."""
+    Their `finally` blocks run here, as Python knows no other way; the loop is closed, the outcome known."""
     if not tasks:
         return
     with _quiet():
@@ -180,9 +187,8 @@ def _close(coro: Any) -> None:
     _UNCLOSABLE.append(coro)
 
 
-_UNCLOSABLE: list[
-    object
-] = []  # coroutines that catch everything for ever: kept, so that nobody finalises them
+# Coroutines that catch everything for ever: kept, so that nobody finalises them.
+_UNCLOSABLE: list[object] = []
 
 
 @contextmanager

@@ -3,16 +3,13 @@
 import asyncio
 from collections.abc import Coroutine
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from acache.testing._lane import CURRENT_LANE, Lane, LaneState
+from acache.testing._lane import CURRENT_LANE, MAIN, Lane, LaneState
 from acache.testing.clock import MONOTONIC_START, WALL_START
 from acache.testing.simloop import SimLoop
 
 T = TypeVar("T")
-
-MAIN: Final = "main"
-"""The process that runs the scenario."""
 
 
 class ProcessKilled(RuntimeError):

@@ -73,8 +73,8 @@ class Sim:
     def sometime(self, action: Callable[[], object], *, within: int = 32) -> None:
         """Call *action* between two of the next *within* turns, or never if the schedule is over before.
 
-        For faults: `sim.sometime(task.cancel)`, `sim.sometime(process.kill)`. Which turn, the seed
-        decides."""
+        Which turn, the seed decides; it comes sooner when nothing else can happen. For faults:
+        `sim.sometime(task.cancel)`, `sim.sometime(process.kill)`."""
         self.loop.plan(self._faults.randrange(within), action)
 
     def check(self, condition: object, message: str) -> None:

@@ -16,7 +16,7 @@ from types import BuiltinMethodType
 from typing import Any, Final, TypeVarTuple
 from weakref import WeakKeyDictionary
 
-from acache.testing._lane import CURRENT_LANE, Lane, LaneState, ReadyTurn, Strand
+from acache.testing._lane import CURRENT_LANE, MAIN, Lane, LaneState, ReadyTurn, Strand
 from acache.testing._outside import NoOutsideLoop, OutsideWorld
 from acache.testing._schedulers import SchedulerName, scheduler_for
 from acache.testing._waiting import coroutine_name, standing_at
@@ -84,7 +84,7 @@ class SimLoop(NoOutsideLoop):
         self._callbacks_in_a_row = 0
         self._interruption: BaseException | None = None
         self._lanes: list[Lane] = []
-        self._home = self._lane = self.add_lane("main")
+        self._home = self._lane = self.add_lane(MAIN)
 
     # --- what asyncio asks of a loop ----------------------------------------------------------------
 
@@ -133,11 +133,10 @@ class SimLoop(NoOutsideLoop):
         if self._interruption is not None:
             raise self._interruption
         while self._planned and self._planned[0][0] <= self.turns:
-            self._run(self._home, asyncio.Handle(heapq.heappop(self._planned)[2], (), self))
+            self._act()
         ready = self._ready_turns()
         if not ready:
-            if not self._stopping:
-                raise Deadlock(self._deadlock_report())
+            self._idle()
             return
         if self.turns >= self._turn_limit:
             self._turn_limit += self._max_steps  # so that a Runner can still cancel what is left
@@ -195,7 +194,10 @@ class SimLoop(NoOutsideLoop):
         strand = self._strands[task] = Strand(self._number(), label, lane, is_task=True)
         if context is not None and CURRENT_LANE not in context:
             # A task with an empty context of its own still belongs to the process that made it.
-            context.run(CURRENT_LANE.set, lane)
+            try:
+                context.run(CURRENT_LANE.set, lane)
+            except RuntimeError:  # it started eagerly, so this code runs in that context
+                CURRENT_LANE.set(lane)
         return strand
 
     def _must_be_open(self) -> None:
@@ -249,6 +251,16 @@ class SimLoop(NoOutsideLoop):
         self._lane = lane
         handle._run()
         self._lane = self._home
+
+    def _act(self) -> None:
+        """Run the next planned action, which may be the one that ends a deadlock."""
+        self._run(self._home, asyncio.Handle(heapq.heappop(self._planned)[2], (), self))
+
+    def _idle(self) -> None:
+        if self._planned:
+            self._act()
+        elif not self._stopping:
+            raise Deadlock(self._deadlock_report())
 
     def _deadlock_report(self) -> str:
         lines = ["nothing can run and no timer is set"]
