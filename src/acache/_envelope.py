@@ -26,9 +26,9 @@ __all__ = ["MAX_BYTES", "EnvelopeError", "Reason", "Sealer", "Stored"]
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 
-_MAGIC: Final = b"\xac\xca"  # neither MessagePack of a map, nor a pickle, nor text, begins like this
+_MAGIC: Final = b"\xac\xca"  # no text in UTF-8, so no JSON, and no pickle begins like this
 _VERSION: Final = 1
-_HEADER: Final = Layout("<4sI")  # magic with version and kind of check; length of the body
+_HEADER: Final = Layout("<4sI")  # magic, version and kind of check in one; length of the body
 _HEADER_SIZE: Final = _HEADER.size
 _CHECKSUM: Final = 0
 _SIGNATURE: Final = 1
@@ -54,7 +54,6 @@ _EXPLAINED: Final[Mapping[Reason, str]] = {
     "version": "the stored bytes have a format that this release of acache does not know",
     "oversized": "the bytes are larger than max_bytes",
 }
-
 
 # What is wrong with the other kind of check than the one that this process is configured for.
 _OTHER_KIND: Final[Mapping[int, Reason]] = {_CHECKSUM: "unsigned", _SIGNATURE: "signature"}
@@ -127,7 +126,7 @@ class Sealer:
         self._signers = [blake2b(space, key=key, digest_size=16) for key in _derived(signing_keys)]
         self._begins = _MAGIC + bytes([_VERSION, _SIGNATURE if self._signers else _CHECKSUM])
         self._around = _HEADER_SIZE + (16 if self._signers else 4)
-        self._max_bytes = min(max_bytes, 2**32 - 1)  # more than the header can say
+        self._max_bytes = min(max_bytes, 2**32 - 1)  # the header can say no more
 
     def __repr__(self) -> str:
         """Say how many keys there are, never which."""

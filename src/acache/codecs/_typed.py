@@ -56,15 +56,17 @@ class TypedCodec(ABC):
 
     def decoder(self, type: object) -> Callable[[bytes], object]:  # noqa: A002
         """Return `decode` for one *type*, to keep: looking up a union costs more than decoding a row."""
+        hashable = True
         try:
-            return self._decoders[type]
-        except KeyError:
+            decode = self._decoders.get(type)
+        except TypeError:
+            hashable, decode = False, None
+        if decode is None:
             decode = self._guarded(type)
-        except TypeError:  # an annotation that cannot be hashed
-            return self._guarded(type)
-        if len(self._decoders) >= _MAX_DECODERS:
-            self._decoders.clear()
-        self._decoders[type] = decode
+            if len(self._decoders) >= _MAX_DECODERS:
+                self._decoders.clear()
+            if hashable:
+                self._decoders[type] = decode
         return decode
 
     def check_type(self, type: object) -> bool:  # noqa: A002

@@ -13,7 +13,8 @@ class PydanticCodec(TypedCodec):
     """JSON by pydantic, validated into the annotation: models, and whatever a `TypeAdapter` takes.
 
     Models are validated again on every read, so a validator must accept what it returned; aliases play
-    no part. Excluded fields and private attributes are not stored: compare with `same`.
+    no part. Excluded fields and private attributes are not stored, nor NaN where the model writes it as
+    null: compare with `same`.
     """
 
     name: str = "pydantic"
