@@ -9,18 +9,15 @@ __all__ = ["AnyCodec", "check_signing", "check_type", "copier", "decoder"]
 
 
 class AnyCodec(Protocol):
-    """A codec as `acache.protocols`, a floor above, describes it in full."""
+    """A codec, as `acache.protocols` a floor above has it: each is the other to a type checker."""
 
-    @property
-    def name(self) -> str:
-        """What entries say they were written by."""
-        ...
+    name: str
 
-    def encode(self, value: object, /) -> bytes:
+    def encode(self, value: object) -> bytes:
         """Return *value* as bytes."""
         ...
 
-    def decode(self, data: bytes, type: object, /) -> object:  # noqa: A002 - the protocol's word
+    def decode(self, data: bytes, type: object) -> object:  # noqa: A002 - the protocol's word
         """Return the value in *data* as an instance of *type*."""
         ...
 
