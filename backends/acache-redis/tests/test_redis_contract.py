@@ -24,7 +24,7 @@ class TestRedisStoreKeepsTheContract(RemoteStoreContract):
         self.server = server
 
     def connect(self):
-        return RedisStore(self.server.url, ping_every=0.02)
+        return RedisStore(self.server.url, ping_every=0.02, timeout=20)
 
     async def sever(self):
         async with Redis.from_url(self.server.url) as client:

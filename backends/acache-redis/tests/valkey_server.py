@@ -1,7 +1,8 @@
 """Starts real servers for tests: Valkey from its wheel, and `redis-server` where one is installed.
 
 A server is a child of the test's process, on a free port of the loopback interface, in a directory
-of its own, without persistence; it is ended by its own process id."""
+of its own, without persistence; it is ended by its own process id.
+"""
 
 import os
 import shutil

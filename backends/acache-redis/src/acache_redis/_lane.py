@@ -74,7 +74,9 @@ class Lane(Generic[B]):
             await asyncio.sleep(0)  # an eager task would start before the first caller has joined
             while (batch := self._filling) is not None:
                 self._filling = None
-                await self._exchange(batch, self._deadline)
+                # Where the loop was busy with other things, that was no fault of the server's.
+                at_least = asyncio.get_running_loop().time() + self._timeout / 4
+                await self._exchange(batch, max(self._deadline, at_least))
         finally:
             self._runner = None
             for left in (batch, self._filling):  # only if cancelled: closed, or the loop ends

@@ -7,6 +7,10 @@ of the feed, empty where nothing is to be published, ARGV[2] the message. Times 
 
 Every script may be sent again after its answer was lost: a second run changes nothing that the first
 one did not mean to. Versions are made from what the caller drew at random, never by a script.
+
+The order within a script matters to a server that is full and evicts nothing: it refuses a SET or
+HSET as a script's first write only. So what invalidates deletes first and then always succeeds, and
+what stores begins with the SET, which is refused before anything else has changed.
 """
 
 import hashlib
@@ -156,51 +160,52 @@ return 1
 
 COMMIT: Final = _script("""
 local token, data, ttl = ARGV[3], ARGV[4], ARGV[5]
-local new = sole(token)
+local stored = sole(token) and redis.pcall('SET', KEYS[1], data, 'PX', ttl)
 release(token)
 save()
-if new then
-    redis.call('SET', KEYS[1], data, 'PX', ttl)
-    publish()
-    return 1
+if not stored then
+    return redis.call('GET', KEYS[1]) == data and 1 or 0
 end
-return redis.call('GET', KEYS[1]) == data and 1 or 0
+if stored.err then
+    return stored
+end
+publish()
+return 1
 """)
 
 PUT: Final = _script("""
 local data, ttl = ARGV[3], ARGV[4]
-local fenced = standing.kind == 'fence'
-disturb()
-save()
-if fenced then
+if standing.kind == 'fence' then
     redis.call('UNLINK', KEYS[1])
 else
     redis.call('SET', KEYS[1], data, 'PX', ttl)
 end
+disturb()
+save()
 publish()
 return 1
 """)
 
 DROP: Final = _script("""
 local keep = ARGV[3]
-disturb()
-save()
 if not keep or redis.call('GET', KEYS[1]) ~= keep then
     redis.call('UNLINK', KEYS[1])
 end
+disturb()
+save()
 publish()
 return 1
 """)
 
 FENCE: Final = _script("""
 local token, ttl = ARGV[3], tonumber(ARGV[4])
+redis.call('UNLINK', KEYS[1])
 if standing.count > 1 or not standing.held[':' .. token] then
     disturb()
 end
 standing.kind = 'fence'
 prolong(token, ttl)
 save()
-redis.call('UNLINK', KEYS[1])
 publish()
 return 1
 """)
@@ -227,15 +232,14 @@ if redis.call('GET', KEYS[1]) == version then
     return version
 end
 local new = sole(token)
+redis.call('UNLINK', KEYS[1])
 release(token)
 disturb()
 save()
 if new then
     redis.call('SET', KEYS[1], version, 'PX', ttl)
-    return version
 end
-redis.call('UNLINK', KEYS[1])
-return false
+return new and version
 """)
 
 CLAIMS: Final = _script("""

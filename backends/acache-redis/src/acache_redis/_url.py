@@ -32,6 +32,8 @@ def _read(url: str) -> dict[str, Any] | str:
     unknown = [name for name in parameters if name not in PARAMETERS]
     if parts.scheme not in {"redis", "unix"}:
         return "begins with neither redis:// nor unix://"
+    if parts.scheme == "unix" and not parts.path:
+        return "names no path"
     if unknown:
         return f"has no parameter {unknown[0]!r} (there are {', '.join(PARAMETERS)})"
     if parts.scheme == "redis" and parts.path.strip("/"):

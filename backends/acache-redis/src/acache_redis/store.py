@@ -13,21 +13,27 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random, SystemRandom
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from acache._types import NewId
 from acache.clock import SYSTEM_CLOCK, Clock
-from acache.protocols import BUSY, FENCED, FOUND, GRANTED, Claim, ClaimKind, Grant, Item, namespace_of
+from acache.protocols import Claim, Grant, Item, namespace_of
+from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
 from acache_redis._dial import Command, Dialer, Reply
 from acache_redis._feed import Subscription
 from acache_redis._lane import Calls, Lane, Reads
-from acache_redis._names import channel_of, entry_of, key_pair, stamp_of, tag_pair, version_of
+from acache_redis._names import Pair, channel_of, entry_of, key_pair, stamp_of, tag_pair, version_of
 from acache_redis._scripts import Script, milliseconds
 from acache_redis._url import read_url
+
+T = TypeVar("T")
+
+Step = tuple[Script, Pair, tuple[bytes | int, ...]]
+"""A script, what it changes, and its arguments."""
 
 _INHERITED: Final[list[object]] = []
 """Connections of a parent process. A child may neither use nor close them: both share the sockets and
@@ -53,7 +59,7 @@ class RedisStore:
 
     *server*: a URL (`redis://`, `unix://`), or a client or pool of `redis.asyncio` that says where
     to connect and is never used otherwise nor closed. *timeout*: seconds a round trip may take,
-    counted from the call, waiting for the one before it included; 1 unless the URL says. *ping_every*:
+    counted from the call, waiting for the one before it included (1 unless the URL says). *ping_every*:
     seconds between the pings by which a listener learns that it has heard everything.
 
     Every method raises `StoreUnavailable`, about the server but never its credentials, and may be
@@ -65,6 +71,8 @@ class RedisStore:
     (`acache:c:`, `acache:tc:`) who then dies inside its block: what others stored meanwhile would
     stay. Claims are short-lived and just used, the last thing that `allkeys-lru` looks for.
     """
+
+    _name = "that could not be made"
 
     def __init__(
         self,
@@ -80,6 +88,7 @@ class RedisStore:
             self._dialer = Dialer.to(read_url(server)) if isinstance(server, str) else Dialer.of(server)
         finally:
             del server  # the frame of a traceback would show the password in it
+        self._name = self._dialer.name
         self._timeout = self._dialer.timeout if timeout is None else timeout
         self._ping_every = ping_every
         self._clock = clock
@@ -90,7 +99,7 @@ class RedisStore:
         self._process = os.getpid()
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self._dialer.name}>"
+        return f"<RedisStore {self._name}>"
 
     # --- bytes ----------------------------------------------------------------------------------
 
@@ -102,13 +111,12 @@ class RedisStore:
 
     async def set_many(self, items: Sequence[Item]) -> None:
         """Store every item, whatever stands on its key."""
-        await self._call(
-            [(b"SET", entry_of(item.key), item.data, b"PX", milliseconds(item.ttl)) for item in items]
-        )
+        commands = [(b"SET", entry_of(item.key), item.data, b"PX", milliseconds(item.ttl)) for item in items]
+        await self._call(commands, replies.nothing)
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete *keys*, whatever stands on them."""
-        await self._call([(b"UNLINK", *map(entry_of, keys))] if keys else [])
+        await self._call([(b"UNLINK", *map(entry_of, keys))] if keys else [], replies.nothing)
 
     async def aclose(self) -> None:
         """Close this loop's connections, ending calls that wait with an error. Safe to call twice."""
@@ -132,41 +140,33 @@ class RedisStore:
     async def versions(self, tags: Sequence[str], *, ttl: float) -> list[bytes | None]:
         """Return the version of each tag: made if missing, prolonged to *ttl*; None while fenced."""
         lasting = milliseconds(ttl)
-        return await self._call([scripts.VERSION.on(tag_pair(tag), self._ids(), lasting) for tag in tags])
+        commands = [scripts.VERSION.on(tag_pair(tag), self._ids(), lasting) for tag in tags]
+        return await self._call(commands, replies.versions)
 
     async def stamp(self, namespace: str) -> bytes:
         """Return the invalidation stamp of *namespace*, made if missing."""
         name, candidate = stamp_of(namespace), self._ids()
-        _, stamp = await self._call([(b"SET", name, candidate, b"NX"), (b"GET", name)])
+        commands: list[Command] = [(b"SET", name, candidate, b"NX"), (b"GET", name)]
+        _, stamp = await self._call(commands, replies.versions)
         # Evicted between the two: any stamp will do that is never seen again.
-        return candidate if stamp is None else bytes(stamp)
+        return candidate if stamp is None else stamp
 
     async def lease(self, key: str, token: bytes, *, ttl: float, seen: bytes | None) -> Grant:
         """Ask to be the only loader of *key*; FOUND, FENCED, BUSY or GRANTED."""
         known = b"" if seen is None else seen.hex().encode()
-        [[kind, *facts]] = await self._call(
-            [scripts.LEASE.on(key_pair(key), token, milliseconds(ttl), known)]
-        )
-        match kind:
-            case b"granted":
-                return Grant(kind=GRANTED)
-            case b"fenced":
-                return Grant(kind=FENCED)
-            case b"found":
-                return Grant(kind=FOUND, data=facts[0])
-            case _:
-                return Grant(kind=BUSY, remaining=facts[0] / 1000, holder=facts[1])
+        command = scripts.LEASE.on(key_pair(key), token, milliseconds(ttl), known)
+        return await self._call([command], replies.grant)
 
     async def renew(self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float) -> bool:
         """Prolong this token's claims; return False if any of them is no longer there."""
         lasting = milliseconds(ttl)
-        return all(await self._call([scripts.RENEW.on(pair, token, lasting) for pair in _pairs(keys, tags)]))
+        commands = [scripts.RENEW.on(pair, token, lasting) for pair in _pairs(keys, tags)]
+        return await self._call(commands, replies.everything_done)
 
     async def commit(self, item: Item, token: bytes, *, message: bytes | None) -> bool:
         """Store the entry if the token's claim is present, alone and untainted; end it either way."""
         arguments = (token, item.data, milliseconds(item.ttl))
-        [stands] = await self._change([(scripts.COMMIT, key_pair(item.key), arguments)], message)
-        return bool(stands)
+        return await self._change([(scripts.COMMIT, key_pair(item.key), arguments)], message)
 
     async def put(self, items: Sequence[Item], *, message: bytes | None) -> None:
         """Store entries whatever lease stands, ending it; under a fence delete and taint instead."""
@@ -185,7 +185,9 @@ class RedisStore:
     ) -> None:
         """Delete the entries of *keys* and the versions of *tags*, end leases, taint fences."""
         await self._replace_stamps(tags)
-        steps = [(scripts.DROP, key_pair(key), (keep[key],) if key in keep else ()) for key in keys]
+        steps: list[Step] = [
+            (scripts.DROP, key_pair(key), (keep[key],) if key in keep else ()) for key in keys
+        ]
         await self._change([*steps, *((scripts.DROP, tag_pair(tag), ()) for tag in tags)], message)
 
     async def fence(
@@ -200,9 +202,8 @@ class RedisStore:
         """Delete each tag's version and end this token's fence; a new version where it may be made."""
         await self._replace_stamps(tags)
         lasting = milliseconds(ttl)
-        return await self._call(
-            [scripts.SETTLE.on(tag_pair(tag), token, self._ids(), lasting) for tag in tags]
-        )
+        commands = [scripts.SETTLE.on(tag_pair(tag), token, self._ids(), lasting) for tag in tags]
+        return await self._call(commands, replies.versions)
 
     async def release(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, message: bytes | None
@@ -212,13 +213,7 @@ class RedisStore:
 
     async def claims(self, key: str) -> Sequence[Claim]:
         """Return what stands on *key* now."""
-        [found] = await self._call([scripts.CLAIMS.on(key_pair(key))])
-        return [
-            Claim(
-                kind=ClaimKind(kind.decode()), token=token, remaining=remaining / 1000, tainted=bool(tainted)
-            )
-            for kind, token, remaining, tainted in found
-        ]
+        return await self._call([scripts.CLAIMS.on(key_pair(key))], replies.claims)
 
     # --- the feed -------------------------------------------------------------------------------
 
@@ -252,39 +247,42 @@ class RedisStore:
     # --- how ------------------------------------------------------------------------------------
 
     async def _replace_stamps(self, tags: Sequence[str]) -> None:
-        """Replace the stamp of each namespace that *tags* belong to; a round trip of its own."""
+        """Replace the stamp of each namespace that *tags* belong to; a round trip of its own.
+
+        Deleted, since that works on a full server too; who reads it next makes a new one.
+        """
         namespaces = dict.fromkeys(map(namespace_of, tags))
-        await self._call([(b"SET", stamp_of(namespace), self._ids()) for namespace in namespaces])
+        await self._call([(b"UNLINK", stamp_of(namespace)) for namespace in namespaces], replies.nothing)
 
-    async def _change(
-        self,
-        steps: Sequence[tuple[Script, tuple[bytes, bytes], tuple[bytes | int, ...]]],
-        message: bytes | None,
-    ) -> list[Reply]:
-        """Run a script per key and tag; the last one publishes *message*."""
-        if message is None:
-            return await self._call([script.on(pair, *arguments) for script, pair, arguments in steps])
-        if not steps:
-            return await self._call([(b"PUBLISH", self._channel, message)])
-        *before, (script, pair, arguments) = steps
-        last = script.on(pair, *arguments, channel=self._channel, message=message)
-        return await self._call([*(one.on(names, *rest) for one, names, rest in before), last])
+    async def _change(self, steps: Sequence[Step], message: bytes | None) -> bool:
+        """Run a script per key and tag, publish *message* in the last, tell whether all returned 1."""
+        if message is not None and not steps:
+            await self._call([(b"PUBLISH", self._channel, message)], replies.nothing)
+            return True
+        commands = [script.on(pair, *arguments) for script, pair, arguments in steps]
+        if message is not None:
+            script, pair, arguments = steps[-1]
+            commands[-1] = script.on(pair, *arguments, channel=self._channel, message=message)
+        return await self._call(commands, replies.everything_done)
 
-    async def _call(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send *commands* in one round trip; raise if the server refused any of them.
+    async def _call(self, commands: Sequence[Command], read: Callable[[Sequence[Reply]], T]) -> T:
+        """Send *commands* in one round trip and *read* the replies; raise if any is an error.
 
         A server that does not know a script is sent all of them, and then everything again: what
         it did already does not matter, and what it did out of turn is so done after the rest too.
         """
         if not commands:
-            return []
-        replies = await self._home().calls.filling().join(commands)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            replies = await self._home().calls.filling().join([*scripts.LOADS, *commands])
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise self._dialer.unavailable(self._dialer.bare(reply))
-        return replies[-len(commands) :]
+            return read([])
+        answers = await self._home().calls.filling().join(commands)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            answers = await self._home().calls.filling().join([*scripts.LOADS, *commands])
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise self._dialer.unavailable(self._dialer.bare(answer))
+        try:
+            return read(answers[-len(commands) :])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self._dialer.unavailable(self._dialer.bare(error)) from error
 
     def _home(self) -> _Home:
         """Return the connections of this process and loop."""
@@ -316,5 +314,5 @@ def from_url(url: str) -> RedisStore:
         del url
 
 
-def _pairs(keys: Sequence[str], tags: Sequence[str]) -> list[tuple[bytes, bytes]]:
+def _pairs(keys: Sequence[str], tags: Sequence[str]) -> list[Pair]:
     return [*map(key_pair, keys), *map(tag_pair, tags)]

@@ -1,0 +1,100 @@
+"""URLs of Redis stores: what they mean, and what is refused without showing them."""
+
+import traceback
+from importlib.metadata import EntryPoint
+
+import pytest
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster, Sentinel
+
+from acache.errors import ConfigurationError
+from acache.protocols import Feed, Leases, RemoteStore
+from acache_redis import RedisStore, from_url
+from acache_redis._dial import Dialer
+from acache_redis._url import read_url
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("redis://", {"host": "localhost"}),
+        ("redis://h", {"host": "h"}),
+        ("redis://h:1/2", {"host": "h", "port": 1, "db": 2}),
+        ("redis://h/2?db=3", {"host": "h", "db": 3}),
+        ("redis://[::1]:7", {"host": "::1", "port": 7}),
+        ("redis://:p%40ss@h", {"host": "h", "password": "p@ss"}),
+        ("redis://u%3A:p@h", {"host": "h", "username": "u:", "password": "p"}),
+        ("redis://h?timeout=0.25&client_name=web", {"host": "h", "timeout": 0.25, "client_name": "web"}),
+        ("unix:///run/redis.sock", {"path": "/run/redis.sock"}),
+        ("unix://u:p@/run/a%20b?db=1", {"path": "/run/a b", "username": "u", "password": "p", "db": 1}),
+    ],
+)
+def test_a_url_means_what_it_says(url, options):
+    assert read_url(url) == options
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("http://user:s3cret@h", "neither redis:// nor unix://"),
+        ("redis://user:s3cret@h:port", "host and port"),
+        ("redis://user:s3cret@h:99999999", "host and port"),
+        ("redis://user:s3cret@[h", "host and port"),
+        ("redis://user:s3cret@h/first", "'db'"),
+        ("redis://user:s3cret@h/-1", "'db'"),
+        ("redis://user:s3cret@h?db=x", "'db'"),
+        ("redis://user:s3cret@h?timeout=soon", "'timeout'"),
+        ("redis://user:s3cret@h?timeout=0", "'timeout'"),
+        ("redis://user:s3cret@h?timeout=inf", "'timeout'"),
+        ("redis://user:s3cret@h?client_name=", "'client_name'"),
+        ("redis://user:s3cret@h?max_entries=5", "'max_entries'"),
+        ("unix://user:s3cret@", "names no path"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_named_without_showing_it(url, named):
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        from_url(url)
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    report.stack[:] = [frame for frame in report.stack if "test_redis" not in frame.filename]
+    assert "s3cret" not in "".join(report.format())
+
+
+def test_the_entry_points_find_the_factory():
+    factory = EntryPoint("redis", "acache_redis:from_url", "acache.stores").load()
+    store = factory("redis://user:s3cret@localhost:7000/3?timeout=0.5")
+    assert repr(store) == "<RedisStore redis://localhost:7000, database 3>"
+    assert isinstance(store, RemoteStore)
+    assert isinstance(store, Leases)
+    assert isinstance(store, Feed)
+
+
+@pytest.mark.parametrize("pool", [ConnectionPool, BlockingConnectionPool])
+def test_a_lent_client_or_pool_says_where_to_connect(pool):
+    lent = pool.from_url("redis://user:s3cret@h:7/5", decode_responses=True, max_connections=1)
+    for store in (RedisStore(lent), RedisStore(Redis(connection_pool=lent))):
+        assert repr(store) == "<RedisStore redis://h:7, database 5>"
+        assert "s3cret" not in repr(vars(store))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: RedisCluster(host="h"),
+        lambda: Sentinel([("h", 1)]).master_for("m"),
+        lambda: object(),
+        lambda: None,
+    ],
+    ids=["cluster", "sentinel", "object", "nothing"],
+)
+def test_what_is_not_one_server_is_refused(other):
+    with pytest.raises(ConfigurationError, match="of one server"):
+        RedisStore(other())
+
+
+def test_options_of_a_lent_client_that_would_get_in_the_way_are_replaced():
+    lent = Redis(decode_responses=True, protocol=3, socket_timeout=9, health_check_interval=5)
+    options = Dialer.of(lent)._options
+    assert options["decode_responses"] is False
+    assert options["protocol"] == 2
+    assert options["socket_timeout"] is None
+    assert options["health_check_interval"] == 0
+    assert not any(name.startswith("maint") for name in options)
