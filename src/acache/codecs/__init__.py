@@ -20,6 +20,7 @@ from acache.codecs.zstd import ZstdCodec
 
 __all__ = [
     "BUILTIN",
+    "AnyCodec",
     "JSONCodec",
     "MsgpackCodec",
     "PickleCodec",
