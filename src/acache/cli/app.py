@@ -67,7 +67,7 @@ def demo(
     readers: Annotated[int, typer.Option(min=1, max=20_000, help="How many read at the same time.")] = 1_000,
     seconds: Annotated[
         float, typer.Option(min=1, max=600, callback=_finite, help="Of traffic, for all phases together.")
-    ] = 24,
+    ] = 22,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", callback=_writable, help="Write every figure as JSON."),
