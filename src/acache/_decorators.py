@@ -10,6 +10,7 @@ from functools import partial, update_wrapper
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from acache._engine import Engine
+from acache._key_memo import memo_expression
 from acache._keys import Template, finish, key_template
 from acache._policy import Options, Policy, plan
 from acache._process import Call
@@ -190,7 +191,7 @@ def _compile(
         "DEFINITION": shape.definition(names, bound=bound),
         "FORWARD": shape.forward(bound=bound),
         "FORWARD_ALL": shape.forward(),
-        "KEY_EXPRESSION": template.expression(shape, names),
+        "KEY_EXPRESSION": memo_expression(template, shape, names),
         "TAGS_EXPRESSION": "".join(("(", *each_tag, ")")),
         "INSTANCE": shape.instance or names.fresh("instance"),
     }
