@@ -103,9 +103,11 @@ class Wiring:
         """Return a call with this function's policy, type and figures."""
         return Call(policy=self.policy, tally=self.tally, type=self.type, **of)
 
-    async def miss(self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Any:
-        """Serve what the hit path does not."""
-        return await self.engine.read(finish(key), self.call(load=load, tags=tuple(map(finish, tags))))
+    def miss(
+        self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]
+    ) -> Coroutine[Any, Any, Any]:
+        """Serve what the hit path does not; not itself a coroutine, because thousands may wait in it."""
+        return self.engine.read(finish(key), self.call(load=load, tags=tuple(map(finish, tags))))
 
     async def refresh(self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Any:
         """Load now."""

@@ -83,7 +83,8 @@ class Engine:
             mark = process.drops.mark
             joined, flight = self._fly(key, call, entry)
             try:
-                arrival = await self._wait(flight, call)
+                # One frame less for each of the many who wait without a limit.
+                arrival = await (flight.join() if call.policy.patient else self._wait(flight, call))
             except BaseException:
                 self._count_miss(call, joined=joined)
                 raise
@@ -180,7 +181,7 @@ class Engine:
     async def _wait(self, flight: CacheFlight, call: Call) -> Arrival:
         """Wait as long as the policy lets this caller; then an old value may do."""
         soft, hard = call.policy.soft_timeout, call.policy.timeout
-        if soft is None and hard is None:
+        if call.policy.patient:
             return await flight.join()
         limit = min(inf if soft is None else soft, inf if hard is None else hard)
         try:

@@ -193,6 +193,11 @@ class Policy:
         return f"Policy({', '.join(f'{name}={getattr(self, name)!r}' for name in _DEFAULTS if name in self.named)})"
 
     @property
+    def patient(self) -> bool:
+        """Whether a caller waits for a load as long as it takes."""
+        return self.timeout is None and self.soft_timeout is None
+
+    @property
     def keep(self) -> float:
         """Seconds for which an entry is of use after it stopped being fresh."""
         return max(self.stale_while_revalidate, self.stale_if_error)
