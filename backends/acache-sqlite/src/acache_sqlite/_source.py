@@ -44,5 +44,5 @@ class SQLiteSource(Generic[K, V]):
         """Run *job* on the connection's thread, SQLite's errors turned into acache's."""
         try:
             return await self._connection.run(job)
-        except (sqlite3.Error, Unfit, OverflowError, UnicodeError) as error:
+        except (sqlite3.Error, sqlite3.Warning, Unfit, OverflowError, UnicodeError) as error:
             raise translated(error, what=self._what, keys=keys) from error
