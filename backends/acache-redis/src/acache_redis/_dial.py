@@ -3,17 +3,16 @@
 With a cluster or sentinels there will be one dialer per node; who asks which node is decided above.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, cast, final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast, final
 
 from redis.asyncio import Connection, ConnectionPool, Redis, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from acache.errors import ConfigurationError, StoreUnavailable
-
-Command = Sequence[bytes | int]
-Reply = Any
-"""Bytes, an int, None, a list of these, or a `ResponseError` that the server answered with."""
+from acache_redis._resp import Reply
+from acache_redis._wire import Connection as RedisConnection
+from acache_redis._wire import Wire
 
 # What a lent client's options say about its own pool, retries and decoding is not for us: a call has
 # one deadline, is sent again at most once, and its answer is bytes. RESP2, because it is enough and
@@ -29,30 +28,6 @@ _OVERRIDDEN: Final[dict[str, Any]] = {
     "protocol": 2,
 }
 _DROPPED: Final = ("maint", "orig_", "oss_", "himport", "event_dispatcher")
-
-
-class Wire(Protocol):
-    """As much of a connection of redis-py as is used here."""
-
-    async def connect(self) -> None:
-        """Open the socket and shake hands."""
-        ...
-
-    async def disconnect(self, nowait: bool = ...) -> None:
-        """Close the socket."""
-        ...
-
-    def pack_commands(self, commands: Iterable[Command]) -> list[bytes]:
-        """Return what to write for *commands*."""
-        ...
-
-    async def send_packed_command(self, command: Iterable[bytes], check_health: bool = ...) -> None:
-        """Write."""
-        ...
-
-    async def read_response(self, disable_decoding: bool = ..., *, disconnect_on_error: bool = ...) -> Reply:
-        """Read one reply; raises the one that is an error."""
-        ...
 
 
 @final
@@ -90,15 +65,15 @@ class Dialer:
     def __repr__(self) -> str:
         return f"<Dialer {self.name}>"
 
-    async def dial(self) -> Wire:
-        """Return an open connection that did its handshake; raises what redis-py does, made `bare`."""
-        wire = cast("Wire", self._connection_class(**self._options))
+    async def dial(self, pushed: Callable[[Reply], None] | None) -> Wire:
+        """Return an open connection; raises what redis-py and the network do, made `bare`."""
+        connection = cast("RedisConnection", self._connection_class(**self._options))
         try:
-            await wire.connect()
+            await connection.connect()
+            return Wire(connection, pushed)
         except BaseException as error:  # noqa: BLE001 - raised again, without its frames
-            await hang_up(wire)
+            await connection.disconnect(nowait=True)
             raise self.bare(error) from None
-        return wire
 
     def bare(self, error: BaseException) -> BaseException:
         """Return *error* fit to be a cause: without frames, and without the credentials in its text.
@@ -118,17 +93,6 @@ class Dialer:
         error = StoreUnavailable(f"{self.name}: {what}")
         error.__cause__ = cause
         return error
-
-
-async def hang_up(wire: Wire) -> None:
-    """Close a connection at once, whatever was still to be written.
-
-    Closing politely would wait until a server that hangs has taken what is buffered.
-    """
-    writer = getattr(wire, "_writer", None)
-    if writer is not None:
-        writer.transport.abort()
-    await wire.disconnect()
 
 
 def _address(options: Mapping[str, Any]) -> str:

@@ -11,17 +11,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, final
 
-from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import RedisError
-
 from acache.clock import Clock
-from acache_redis._dial import Dialer, Reply, Wire, hang_up
+from acache_redis._dial import Dialer
+from acache_redis._link import Link
+from acache_redis._resp import Reply
+from acache_redis._wire import Wire
 
 FIRST_PAUSE: Final = 0.05  # seconds between two connections, doubled each time
 LONGEST_PAUSE: Final = 2.0
 MOST_UNANSWERED: Final = 3  # pings; beyond it the connection counts as dead
-
-_AWAY: Final = (RedisError, OSError, EOFError)
 
 
 @final
@@ -41,7 +39,7 @@ class Subscription:
         clock: Clock,
         rng: Random,
     ) -> None:
-        self._dialer = dialer
+        self._link = Link(dialer, pushed=self._take)
         self._channel = channel
         self._heard = heard
         self._gap = gap
@@ -59,60 +57,39 @@ class Subscription:
         An error of a callback is told to the loop and ends its connection too: what a callback did
         not take in is made good by the gap that the next subscription begins with.
         """
-        while True:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    wire = await self._dialer.dial()
-                await self._listen(wire)
-            except _AWAY:
-                pass
-            except Exception as error:  # noqa: BLE001 - the border: a listener outlives whatever happens
-                report = {"message": f"listening to {self._dialer.name} failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(report)
-            await asyncio.sleep(self._pause * (0.5 + self._rng.random() / 2))
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        wire = await self._link.open()
+                except Exception:  # noqa: BLE001, S110 - away, for whatever reason: silence tells the cache
+                    pass
+                else:
+                    await self._listen(wire)
+                    await self._link.close()
+                await asyncio.sleep(self._pause * (0.5 + self._rng.random() / 2))
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        finally:
+            await self._link.close()
 
     async def _listen(self, wire: Wire) -> None:
+        """Return when the connection is lost, or answers no pings."""
         self._unanswered.clear()
-        try:
-            async with asyncio.timeout(self._timeout):
-                await _send(wire, b"SUBSCRIBE", self._channel)
-                await _read(wire)
-            self._pause = FIRST_PAUSE
-            self._gap()
-            await self._hear(wire)
-        finally:
-            await hang_up(wire)
+        wire.send([(b"SUBSCRIBE", self._channel)])
+        while not wire.lost.done() and len(self._unanswered) < MOST_UNANSWERED:
+            self._unanswered.append(self._clock.monotonic())
+            wire.send([(b"PING",)])
+            await asyncio.wait([wire.lost], timeout=self._ping_every)
 
-    async def _hear(self, wire: Wire) -> None:
-        loop = asyncio.get_running_loop()
-        ping_at = loop.time()
-        while True:
-            if loop.time() >= ping_at:
-                ping_at = loop.time() + self._ping_every
-                await self._ping(wire)
-            try:
-                # Cancelling a read loses nothing: what came of a message stays in the parser.
-                async with asyncio.timeout_at(ping_at):
-                    kind, *_, data = await _read(wire)
-            except TimeoutError:
-                continue
-            if kind == b"message":
-                self._heard(data)
-            elif kind == b"pong":
+    def _take(self, reply: Reply) -> None:
+        """Take what the connection brings, at once and in its order."""
+        match reply:
+            case [b"message", _, bytes(message)]:
+                self._heard(message)
+            case [b"pong", _]:
                 self._alive(self._unanswered.popleft())
-
-    async def _ping(self, wire: Wire) -> None:
-        if len(self._unanswered) >= MOST_UNANSWERED:
-            raise Disconnected("the server answers no pings")
-        self._unanswered.append(self._clock.monotonic())
-        async with asyncio.timeout(self._timeout):
-            await _send(wire, b"PING")
-
-
-async def _send(wire: Wire, *command: bytes) -> None:
-    await wire.send_packed_command(wire.pack_commands([command]), check_health=False)
-
-
-async def _read(wire: Wire) -> Reply:
-    return await wire.read_response(disable_decoding=True, disconnect_on_error=False)
+            case [b"subscribe", *_]:
+                self._pause = FIRST_PAUSE
+                self._gap()
+            case _:
+                raise ValueError("not what a subscription brings")

@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar, final
 
-from redis.exceptions import ResponseError
-
-from acache_redis._dial import Command, Dialer, Reply
+from acache_redis._dial import Dialer
 from acache_redis._link import Link
+from acache_redis._resp import Command, Refused, Reply
 
 LARGEST_MGET: Final = 500
 """Keys in one command: a server answers one command at a time, and others wait."""
@@ -71,7 +70,8 @@ class Lane(Generic[B]):
     async def _run(self) -> None:
         batch: B | None = None
         try:
-            await asyncio.sleep(0)  # an eager task would start before the first caller has joined
+            if asyncio.get_running_loop().get_task_factory() is not None:
+                await asyncio.sleep(0)  # an eager task would start before the first caller has joined
             while (batch := self._filling) is not None:
                 self._filling = None
                 # Where the loop was busy with other things, that was no fault of the server's.
@@ -87,7 +87,7 @@ class Lane(Generic[B]):
     async def _exchange(self, batch: B, deadline: float) -> None:
         try:
             batch.answer(await self._link.exchange(batch.commands(), deadline=deadline))
-        except Exception as error:  # noqa: BLE001 - the border: whatever a foreign server makes redis-py raise
+        except Exception as error:  # noqa: BLE001 - the border: whatever a foreign server causes
             await self._link.close()  # also if the replies came but were not what was asked for
             self._fail(batch, error)
 
@@ -120,11 +120,11 @@ class Reads:
         """Give every caller the bytes under its keys."""
         values: list[bytes | None] = []
         for reply in replies:
-            if isinstance(reply, ResponseError):
+            if isinstance(reply, Refused):
                 raise reply
             values += reply
         if len(values) != len(self._places):
-            raise ResponseError(f"{len(values)} values for {len(self._places)} keys")
+            raise ValueError(f"{len(values)} values for {len(self._places)} keys")
         for found, places in self._callers:
             if not found.done():
                 found.set_result([values[place] for place in places])

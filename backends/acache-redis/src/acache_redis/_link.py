@@ -1,42 +1,51 @@
-"""One connection that opens when it is needed and again after it broke. Knows no commands."""
+"""A connection that opens when it is needed and again after it broke. Knows no commands."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import final
 
-from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import ReadOnlyError, ResponseError
-
-from acache_redis._dial import Command, Dialer, Reply, Wire, hang_up
+from acache_redis._dial import Dialer
+from acache_redis._resp import Command, Refused, Reply
+from acache_redis._wire import Wire
 
 
 @final
 class Link:
-    """One connection of one event loop; its owner makes one exchange at a time."""
+    """One connection at a time, of one event loop; its owner makes one exchange at a time."""
 
-    def __init__(self, dialer: Dialer) -> None:
+    def __init__(self, dialer: Dialer, *, pushed: Callable[[Reply], None] | None = None) -> None:
         self._dialer = dialer
+        self._pushed = pushed
         self._wire: Wire | None = None
         self._life: AsyncGenerator[None] | None = None
 
     async def exchange(self, commands: Sequence[Command], *, deadline: float) -> list[Reply]:
-        """Send *commands* in one write and return their replies, errors of the server among them.
+        """Send *commands* in one write and return their replies, `Refused` ones among them.
 
-        A connection that broke while it was idle shows only now, so where an open one breaks
-        everything is sent once more on a new one. Raises TimeoutError at *deadline*, a time of the
-        loop, or what redis-py raises. Afterwards, and after cancellation, nothing unread is left.
+        Where an open connection turns out to be broken everything is sent once more on a new one.
+        Raises TimeoutError at *deadline*, a time of the loop, or whatever redis-py and the network
+        raise. Afterwards, and after cancellation, nothing unread is left.
         """
         try:
             async with asyncio.timeout_at(deadline):
                 if self._wire is not None:
                     try:
-                        return await self._send(self._wire, commands)
-                    except (Disconnected, OSError, EOFError):
+                        return await self._ask(self._wire, commands)
+                    except ConnectionError:
                         await self.close()
-                return await self._send(await self._open(), commands)
+                return await self._ask(await self.open(), commands)
         except BaseException:
             await self.close()
             raise
+
+    async def open(self) -> Wire:
+        """Return the connection, opened if it is not open."""
+        if self._wire is None:
+            wire = await self._dialer.dial(self._pushed)
+            self._life = _until_the_loop_ends(wire)
+            await anext(self._life)
+            self._wire = wire
+        return self._wire
 
     async def close(self) -> None:
         """Close the connection, if one is open. Safe to call twice."""
@@ -44,22 +53,9 @@ class Link:
         if life is not None:
             await life.aclose()
 
-    async def _open(self) -> Wire:
-        wire = await self._dialer.dial()
-        self._life = _until_the_loop_ends(wire)
-        await anext(self._life)
-        self._wire = wire
-        return wire
-
-    async def _send(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
-        await wire.send_packed_command(wire.pack_commands(commands), check_health=False)
-        replies: list[Reply] = []
-        for _ in commands:
-            try:
-                replies.append(await wire.read_response(disable_decoding=True, disconnect_on_error=False))
-            except ResponseError as error:
-                replies.append(error)
-        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+    async def _ask(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
+        replies = await wire.exchange(commands)
+        if any(isinstance(reply, Refused) and reply.code == "READONLY" for reply in replies):
             await self.close()  # a primary became a replica: the address may lead elsewhere now
         return replies
 
@@ -72,4 +68,4 @@ async def _until_the_loop_ends(wire: Wire) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await hang_up(wire)
+        await wire.close()

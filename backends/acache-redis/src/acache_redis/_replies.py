@@ -6,7 +6,7 @@ A server is foreign: a proxy, another program on the port, a script of another r
 from collections.abc import Sequence
 
 from acache.protocols import BUSY, FENCED, FOUND, GRANTED, Claim, ClaimKind, Grant
-from acache_redis._dial import Reply
+from acache_redis._resp import Reply
 
 
 def nothing(_: Sequence[Reply]) -> None:

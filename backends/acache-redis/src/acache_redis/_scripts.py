@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final, final
 
-from acache_redis._dial import Command
 from acache_redis._names import Pair
+from acache_redis._resp import Command
 
 _PRELUDE = """
 local time = redis.call('TIME')

@@ -16,17 +16,17 @@ from random import Random, SystemRandom
 from typing import Final, TypeVar, final
 
 from redis.asyncio import ConnectionPool, Redis
-from redis.exceptions import NoScriptError, ResponseError
 
 from acache._types import NewId
 from acache.clock import SYSTEM_CLOCK, Clock
 from acache.protocols import Claim, Grant, Item, namespace_of
 from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
-from acache_redis._dial import Command, Dialer, Reply
+from acache_redis._dial import Dialer
 from acache_redis._feed import Subscription
 from acache_redis._lane import Calls, Lane, Reads
 from acache_redis._names import Pair, channel_of, entry_of, key_pair, stamp_of, tag_pair, version_of
+from acache_redis._resp import Command, Refused, Reply
 from acache_redis._scripts import Script, milliseconds
 from acache_redis._url import read_url
 
@@ -274,10 +274,10 @@ class RedisStore:
         if not commands:
             return read([])
         answers = await self._home().calls.filling().join(commands)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
+        if any(isinstance(answer, Refused) and answer.code == "NOSCRIPT" for answer in answers):
             answers = await self._home().calls.filling().join([*scripts.LOADS, *commands])
         for answer in answers:
-            if isinstance(answer, ResponseError):
+            if isinstance(answer, Refused):
                 raise self._dialer.unavailable(self._dialer.bare(answer))
         try:
             return read(answers[-len(commands) :])
