@@ -14,7 +14,9 @@ from acache._memory import MemoryStore
 from acache._policy import Policy
 from acache._singleflight import Singleflight
 from acache._types import MISSING
+from acache.journal import MemoryJournal
 from acache.read_through import ReadThrough
+from acache.write_through import WriteThrough
 
 __version__ = "0.1.0"
 
@@ -25,10 +27,12 @@ __all__ = [
     "CachedMany",
     "Coalesced",
     "Loading",
+    "MemoryJournal",
     "MemoryStore",
     "Policy",
     "ReadThrough",
     "Singleflight",
+    "WriteThrough",
     "Writer",
     "__version__",
     "loading",

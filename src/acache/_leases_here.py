@@ -5,13 +5,11 @@ process; but two processes may load one key at once, and a load of another proce
 invalidation may be stored (P1 and P2 hold within each process). What changes one name is done in
 turn, because a store may finish two requests in any order."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from weakref import WeakValueDictionary
+from collections.abc import Mapping, Sequence
 
 from acache._claims import Claims
+from acache._key_locks import KeyLocks
 from acache.protocols import (
     BUSY,
     FENCED,
@@ -32,7 +30,7 @@ LONG = 30 * 86_400.0
 class LeasesHere:
     """A remote store with the claims of this process added."""
 
-    __slots__ = ("_locks", "_loop", "_on_keys", "_on_tags", "_store", "timeout")
+    __slots__ = ("_on_keys", "_on_tags", "_store", "_turns", "timeout")
 
     def __init__(self, store: RemoteStore) -> None:
         """Add claims to *store*."""
@@ -40,21 +38,7 @@ class LeasesHere:
         self.timeout = getattr(store, "timeout", 1.0)
         self._on_keys = Claims()
         self._on_tags = Claims()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    @asynccontextmanager
-    async def _turn(self, names: Iterable[str]) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._locks = loop, WeakValueDictionary()
-        async with AsyncExitStack() as stack:
-            for name in sorted(set(names)):  # one order for all, or two turns could wait for each other
-                lock = self._locks.get(name)
-                if lock is None:
-                    lock = self._locks[name] = asyncio.Lock()
-                await stack.enter_async_context(lock)
-            yield
+        self._turns = KeyLocks()
 
     # --- the store's own verbs ---
 
@@ -89,7 +73,7 @@ class LeasesHere:
         *ttl* is not used: a plain store cannot prolong without a race, so versions live long."""
         del ttl
         names = [_version(tag) for tag in tags]
-        async with self._turn(names):
+        async with self._turns.held(names):
             found = await self._store.get_many(names)
             made = {
                 name: os.urandom(16)
@@ -109,7 +93,7 @@ class LeasesHere:
 
     async def lease(self, key: str, token: bytes, *, ttl: float, seen: bytes | None) -> Grant:
         """Ask to be the only loader in this process."""
-        async with self._turn([key]):
+        async with self._turns.held([key]):
             [data] = await self._store.get_many([key])
             if data is not None and digest(data) != seen:
                 return Grant(kind=FOUND, data=data)
@@ -129,7 +113,7 @@ class LeasesHere:
     async def commit(self, item: Item, token: bytes, *, message: bytes | None) -> bool:
         """Store under a claim that stands alone and untainted; end it either way."""
         del message
-        async with self._turn([item.key]):
+        async with self._turns.held([item.key]):
             sole = self._on_keys.sole(item.key, token)
             try:
                 if sole:
@@ -141,7 +125,7 @@ class LeasesHere:
     async def put(self, items: Sequence[Item], *, message: bytes | None) -> None:
         """Store whatever lease stands; under a fence delete and taint instead."""
         del message
-        async with self._turn(item.key for item in items):
+        async with self._turns.held(item.key for item in items):
             fenced = [item.key for item in items if self._on_keys.fenced(item.key)]
             for item in items:
                 self._on_keys.taint(item.key)
@@ -159,7 +143,7 @@ class LeasesHere:
     ) -> None:
         """Delete entries and versions, end leases, taint fences."""
         del message
-        async with self._turn([*keys, *map(_version, tags)]):
+        async with self._turns.held([*keys, *map(_version, tags)]):
             for key in keys:
                 self._on_keys.taint(key)
             for tag in tags:
@@ -171,7 +155,7 @@ class LeasesHere:
     ) -> None:
         """Delete, and let nobody in this process store."""
         del ttl, message
-        async with self._turn([*keys, *map(_version, tags)]):
+        async with self._turns.held([*keys, *map(_version, tags)]):
             for key in keys:
                 self._on_keys.fence(key, token)
             for tag in tags:
@@ -181,7 +165,7 @@ class LeasesHere:
     async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> list[bytes | None]:
         """End the fence of *tags*; make new versions where nobody else touched them."""
         sole = [tag for tag in tags if self._on_tags.sole(tag, token)]
-        async with self._turn(map(_version, tags)):
+        async with self._turns.held(map(_version, tags)):
             for tag in tags:
                 self._on_tags.release(tag, token)
                 if tag not in sole:

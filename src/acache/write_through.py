@@ -1,0 +1,82 @@
+"""Write-through: the source first, then the cache, under a fence.
+
+Whatever interleaving of writers and readers, what remains in the cache is the source's value or
+nothing. During a write readers may see the new value and then the old one; after it returned never."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Unpack, cast
+
+from acache._cache import Cache
+from acache._key_locks import KeyLocks
+from acache._policy import Options, Policy, unique
+from acache.protocols import WritableSource
+from acache.read_through import K, ReadThrough, V
+
+
+class WriteThrough(ReadThrough[K, V]):
+    """Values of a source, by id, read and written through a cache."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        source: WritableSource[K, V],
+        *,
+        key: str,
+        tags: Iterable[str] = (),
+        type: Any = Any,  # noqa: A002
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Take what `ReadThrough` takes; *source* can write too."""
+        super().__init__(cache, source, key=key, tags=tags, type=type, policy=policy, **options)
+        self._writable = source
+        self._locks = KeyLocks()
+
+    async def put(self, id: K, value: V) -> None:  # noqa: A002
+        """Write *value* to the source, then to the cache, as the source holds it.
+
+        Raises what the source raises; then nothing of *id* is cached. Cancelled, the write may or
+        may not have reached the source; the cache holds nothing older."""
+        await self.put_many({id: value})
+
+    async def put_many(self, items: Mapping[K, V]) -> None:
+        """Write several values in one statement of the source."""
+        if not items:
+            return
+        keys = {self.key(id): id for id in items}
+        async with self._locks.held(keys):
+            await self._save(keys, items)
+
+    async def remove(self, *ids: K) -> None:
+        """Remove *ids* from the source and the cache."""
+        keys = {self.key(id): id for id in ids}
+        if not keys:
+            return
+        async with self._locks.held(keys), self._cache.writing(*keys, tags=self._tags_of(ids)):
+            await self._writable.remove(list(keys.values()))
+
+    async def update(self, id: K, change: Callable[[V | None], V | Awaitable[V]]) -> V:  # noqa: A002
+        """Read *id* from the source, put what *change* makes of it, and return that.
+
+        *change*, a plain or an async function, gets None for an id that does not exist. Updates and
+        puts of one id take turns in this process; against other processes only the source's own
+        version guard helps."""
+        key = self.key(id)
+        async with self._locks.held((key,)):
+            current = (await self._load([id])).get(id)
+            changed = change(current)
+            value = cast("V", await changed if inspect.isawaitable(changed) else changed)
+            await self._save({key: id}, {id: value})
+        return value
+
+    async def _save(self, keys: Mapping[str, K], items: Mapping[K, V]) -> None:
+        async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:
+            saved = await self._writable.save(items)
+            for key, id in keys.items():  # noqa: A001
+                if id not in saved.refused:
+                    row = saved.rows.get(id, items[id])
+                    writer.commit(key, row, policy=self._reader.policy, tags=self.tags(id))
+
+    def _tags_of(self, ids: Iterable[K]) -> tuple[str, ...]:
+        return unique(tag for id in ids for tag in self.tags(id))
