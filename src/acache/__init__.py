@@ -16,6 +16,7 @@ from acache._singleflight import Singleflight
 from acache._types import MISSING
 from acache.journal import MemoryJournal
 from acache.read_through import ReadThrough
+from acache.write_behind import WriteBehind
 from acache.write_through import WriteThrough
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "Policy",
     "ReadThrough",
     "Singleflight",
+    "WriteBehind",
     "WriteThrough",
     "Writer",
     "__version__",

@@ -10,11 +10,11 @@ T = TypeVar("T")
 class Background:
     """Tasks of two kinds: those that closing may cancel, and those that it waits for."""
 
-    __slots__ = ("_loop", "_must_end", "_tasks")
+    __slots__ = ("_must_end", "_tasks", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start with none."""
-        self._loop = loop
+        self.loop = loop
         self._tasks: set[asyncio.Task[Any]] = set()
         self._must_end: set[asyncio.Task[Any]] = set()
 
@@ -29,7 +29,7 @@ class Background:
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run *work* as a task that closing cancels."""
-        task = self._loop.create_task(work)
+        task = self.loop.create_task(work)
         self.keep(task)
         return task
 
@@ -37,7 +37,7 @@ class Background:
         """Run *work* as a task that nobody cancels; closing waits for it.
 
         Its error is retrieved in any case: *work* reports what matters itself."""
-        task = self._loop.create_task(work)
+        task = self.loop.create_task(work)
         self._must_end.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -519,6 +519,11 @@ class Writer:
         self._cache = cache
         self._fence = fence
 
+    @property
+    def receipts(self) -> Mapping[str, object]:
+        """After the block: what was stored, by key, as `drop_older` of the engine compares it."""
+        return self._fence.receipts
+
     def commit(
         self,
         key: str,

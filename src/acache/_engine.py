@@ -47,8 +47,14 @@ class Authority(Protocol):
 
     async def release(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, commits: Mapping[str, Entry]
-    ) -> frozenset[str]:
-        """End the fence, storing *commits* where nobody else touched them."""
+    ) -> Mapping[str, object]:
+        """End the fence, storing *commits* where nobody else touched them; return a receipt for each."""
+        ...
+
+    async def drop_older(
+        self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
+    ) -> None:
+        """Drop *keys* and *tags*, but for entries that are still those of the receipts in *keep*."""
         ...
 
     async def aclose(self) -> None:
@@ -330,6 +336,13 @@ class Engine:
         self.process.invalidated = True
         await self.process.background.finish(self.authority.invalidate(keys, tags))
         self.process.emit(Invalidated(keys=tuple(keys), tags=tuple(tags)))
+
+    async def drop_older(
+        self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
+    ) -> None:
+        """Drop *keys* and *tags*, but for entries that are still those of the receipts in *keep*."""
+        self.process.enter()
+        await self.process.background.finish(self.authority.drop_older(keys, tags, keep=keep))
 
     async def clear(self) -> None:
         """Drop everything in the namespace."""

@@ -14,7 +14,7 @@ from acache._packing import Packer
 from acache._pending import Pending
 from acache._policy import unique
 from acache._process import CacheFlight, Process
-from acache._remote import CHUNK, Remote
+from acache._remote import CHUNK, NOTHING, Remote
 from acache.errors import CodecError, InvalidationFailed, StoreUnavailable
 from acache.events import RoundTripFailed, SetDiscarded
 
@@ -124,13 +124,15 @@ class Fleet:
             return False
         return True
 
-    async def _send_drop(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+    async def _send_drop(
+        self, keys: Sequence[str], tags: Sequence[str], keep: Mapping[str, bytes] = NOTHING
+    ) -> None:
         names = [(key, False) for key in keys] + [(tag, True) for tag in tags]
         for at in range(0, len(names), CHUNK):
             part_keys = [name for name, is_tag in names[at : at + CHUNK] if not is_tag]
             part_tags = [name for name, is_tag in names[at : at + CHUNK] if is_tag]
             message = self._hearing.say_drop(part_keys, part_tags)
-            await self._remote.drop(part_keys, part_tags, message=message)
+            await self._remote.drop(part_keys, part_tags, keep=keep, message=message)
 
     def _complain(self, landed: bool, *, written: bool) -> None:
         if not landed and self._raises:
@@ -138,6 +140,17 @@ class Fleet:
                 "the remote store is away: the invalidation is pending and retried until it lands",
                 written=written,
             )
+
+    async def drop_older(
+        self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
+    ) -> None:
+        """Drop *keys* and *tags*; an entry whose bytes are those of *keep* stays."""
+        spared = {key: data for key, data in keep.items() if isinstance(data, bytes)}
+        try:
+            await self._send_drop(keys, tags, keep=spared)
+        except StoreUnavailable:
+            self.pending.add(keys, tags)
+        self._process.forget(keys, tags)
 
     # --- the fence ----------------------------------------------------------------------------------
 
@@ -160,12 +173,12 @@ class Fleet:
 
     async def release(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, commits: Mapping[str, Entry]
-    ) -> frozenset[str]:
+    ) -> dict[str, object]:
         """Void what was loaded meanwhile, store what may be stored, drop the rest, end the fence."""
         process = self._process
         block = self._blocks.pop(token, None) or Block(space=None, renewing=None)
         since = process.near.ledger.mark
-        stored: frozenset[str] = frozenset()
+        stored: dict[str, object] = {}
         landed = True
         try:
             stored = await self._end(keys, tags, token, commits, block)
@@ -190,36 +203,39 @@ class Fleet:
         token: bytes,
         commits: Mapping[str, Entry],
         block: Block,
-    ) -> frozenset[str]:
+    ) -> dict[str, object]:
         remote = self._remote
-        stored: set[str] = set()
+        stored: dict[str, object] = {}
         ttl = max((self._loads.physical_ttl(entry) for entry in commits.values()), default=FENCE)
         versions = await remote.settle(tags, token, ttl=ttl) if tags else {}
         known = {tag: version for tag, version in versions.items() if version is not None}
         if block.space is not None:
             known[remote.namespace] = block.space
             for key, entry in commits.items():
-                if known.keys() >= set(entry.tags) and await self._commit(key, entry, token, known):
-                    stored.add(key)
+                if known.keys() < set(entry.tags):
+                    continue
+                data = await self._commit(key, entry, token, known)
+                if data is not None:
+                    stored[key] = data
         rest = [key for key in keys if key not in stored]
         if rest:
             await remote.drop(rest, (), message=None)
         await remote.release(keys, tags, token, message=self._hearing.say_drop(keys, tags))
-        return frozenset(stored)
+        return stored
 
-    async def _commit(self, key: str, entry: Entry, token: bytes, known: Mapping[str, bytes]) -> bool:
+    async def _commit(self, key: str, entry: Entry, token: bytes, known: Mapping[str, bytes]) -> bytes | None:
         try:
             data = self._pack(key, entry, Any, known)
         except CodecError as error:
             self._process.emit(RoundTripFailed(function="writing", key=key, reason=str(error)))
-            return False
+            return None
         ttl = self._loads.physical_ttl(entry)
         message = self._hearing.say_drop((key,))
         if await self._remote.commit(key, data, token, ttl=ttl, message=message):
-            return True
+            return data
         reason = "another writer or an invalidation came between"
         self._process.emit(SetDiscarded(function="writing", key=key, reason=reason))
-        return False
+        return None
 
     # --- closing ------------------------------------------------------------------------------------
 

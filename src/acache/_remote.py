@@ -6,6 +6,7 @@ is asked for in one tick of the loop goes out as one request."""
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 from acache._breaker import Breaker
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 TIMEOUT: Final = 1.0  # of a store that does not say its own
 MARGIN: Final = 1.5  # a store's own timeout comes first; this one catches a store that has none
+NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 CHUNK: Final = 500  # keys or tags that one request changes
 
 
@@ -89,9 +91,18 @@ class Remote:
         complete = [Item(key=self.name(key), data=data, ttl=ttl) for key, data, ttl in items]
         await self._ask("put", self.store.put(complete, message=message))
 
-    async def drop(self, keys: Sequence[str], tags: Sequence[str], *, message: bytes | None) -> None:
-        """Delete entries and versions, end leases, taint fences."""
-        await self._ask("drop", self.store.drop(self.names(keys), self.names(tags), message=message))
+    async def drop(
+        self,
+        keys: Sequence[str],
+        tags: Sequence[str],
+        *,
+        keep: Mapping[str, bytes] = NOTHING,
+        message: bytes | None,
+    ) -> None:
+        """Delete entries and versions, end leases, taint fences; spare an entry equal to *keep*."""
+        spared = {self.name(key): keep[key] for key in keys if key in keep}
+        work = self.store.drop(self.names(keys), self.names(tags), keep=spared, message=message)
+        await self._ask("drop", work)
 
     async def fence(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float, message: bytes

@@ -135,10 +135,10 @@ class Solo:
 
     async def release(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, commits: Mapping[str, Entry]
-    ) -> frozenset[str]:
+    ) -> dict[str, object]:
         """End the fence; store those of *commits* that nobody else touched meanwhile.
 
-        Return the keys that were stored. Loads that began inside the block are void."""
+        Return the entries that were stored. Loads that began inside the block are void."""
         process = self._process
         process.forget(keys, tags)
         since = process.near.ledger.mark
@@ -149,7 +149,24 @@ class Solo:
         for tag in tags:
             self._tag_claims.release(tag, token)
         stored = {key for key in sole_keys if sole_tags.issuperset(commits[key].tags)}
-        return frozenset(key for key in stored if process.near.put(key, commits[key], since=since))
+        return {key: commits[key] for key in stored if process.near.put(key, commits[key], since=since)}
+
+    async def drop_older(
+        self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
+    ) -> None:
+        """Drop *keys* and *tags*; an entry that is the very one of *keep* stays."""
+        near = self._process.near
+        spared = {
+            key: entry
+            for key, kept in keep.items()
+            if near.store is not None
+            and (entry := near.store.lookup(key)) is kept
+            and entry is not None
+            and not entry.tags
+        }
+        await self.invalidate(keys, tags)
+        for key, entry in spared.items():
+            near.put(key, entry, since=near.ledger.mark)
 
     async def aclose(self) -> None:
         """Nothing was opened."""

@@ -1,7 +1,7 @@
 """The fence around a write to the source: `async with cache.writing(...)`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ class Fence:
     kept. On exit, however it comes, everything loaded meanwhile is void; after a clean one the
     committed values are stored, where no other writer touched the key or its tags."""
 
-    __slots__ = ("_commits", "_engine", "_keys", "_tags", "_token")
+    __slots__ = ("_commits", "_engine", "_keys", "_tags", "_token", "receipts")
 
     def __init__(self, engine: Engine, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Prepare a fence; nothing happens before it is entered."""
@@ -36,6 +36,7 @@ class Fence:
         self._tags = tags
         self._token = b""
         self._commits: dict[str, Commit] = {}
+        self.receipts: Mapping[str, object] = {}  # of what was stored at the end, by key
 
     def note(self, key: str, commit: Commit) -> None:
         """Store *commit* when the block ends cleanly. Raises ValueError if it is not fenced."""
@@ -76,7 +77,7 @@ class Fence:
         process = engine.process
         process.forget(self._keys, self._tags)
         commits = self._entries() if clean else {}
-        await process.background.finish(
+        self.receipts = await process.background.finish(
             engine.authority.release(self._keys, self._tags, self._token, commits=commits)
         )
         process.invalidated = True

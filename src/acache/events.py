@@ -126,3 +126,36 @@ class Inconsistent(Event):
     function: str
     key: str
     age: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFlushed(Event):
+    """A batch of written-behind records has reached the source."""
+
+    records: int
+    seconds: float
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushFailed(Event):
+    """A batch did not reach the source; it is tried again after *pause* seconds."""
+
+    records: int
+    error: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRefused(Event):
+    """The source holds something newer than a flushed write (version guard)."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteBuried(Event):
+    """The source refused a record for its data: it is a dead letter now."""
+
+    key: str
+    error: str
