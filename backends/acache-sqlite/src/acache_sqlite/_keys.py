@@ -1,6 +1,6 @@
 """Keys as a statement binds them, and which key a row answers. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar, cast
 
 from acache.errors import SourceRefused
@@ -29,7 +29,9 @@ class KeyShape(Generic[K]):
         unfit: list[K] = []
         for key in keys:
             try:
-                bound[key] = self._bound(key)
+                # The plainest key, and the most frequent: a number of one column.
+                plain = type(key) is int and not self.composite and -_HIGHEST <= cast("int", key) < _HIGHEST
+                bound[key] = (cast("int", key),) if plain else self._bound(key)
             except Unfit:
                 unfit.append(key)
         if unfit:
@@ -47,17 +49,25 @@ class KeyShape(Generic[K]):
         return tuple(_storable(bindable(part)) for part in parts)
 
 
-def answers(row: Iterable[object], key: BoundKey) -> bool:
+def answers(row: tuple[object, ...], key: BoundKey) -> bool:
     """Return whether the key in *row* is of the same kind as *key*.
 
     Whether they are equal was SQLite's to say, by the column's collation. But it converts first:
     to a column of integers the text '1' equals 1, and those are two keys."""
-    return all(_kind(held) == _kind(part) for held, part in zip(row, key, strict=True))
+    return row == key or all(_kind(held) == _kind(part) for held, part in zip(row, key, strict=True))
 
 
 def order(key: BoundKey) -> tuple[tuple[str, Bindable], ...]:
     """Return something that sorts keys of any kind."""
     return tuple((_kind(part), part) for part in key)
+
+
+def in_order(keys: Mapping[K, BoundKey]) -> list[K]:
+    """Return *keys* sorted by what they bind, so that neighbours are written together."""
+    try:
+        return sorted(keys, key=lambda key: cast("tuple[int, ...]", keys[key]))
+    except TypeError:  # of several kinds
+        return sorted(keys, key=lambda key: order(keys[key]))
 
 
 def _kind(value: object) -> str:
@@ -67,7 +77,7 @@ def _kind(value: object) -> str:
 def _storable(value: object) -> Bindable:
     if isinstance(value, int) and not -_HIGHEST <= value < _HIGHEST:
         raise Unfit
-    if isinstance(value, str):
+    if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:

@@ -11,7 +11,7 @@ import msgspec
 from acache.errors import ConfigurationError, SourceRefused
 from acache.protocols import Saved
 from acache_sqlite._errors import Unfit, is_data
-from acache_sqlite._keys import BoundKey, KeyShape, order
+from acache_sqlite._keys import BoundKey, KeyShape, in_order, order
 from acache_sqlite._rows import Bindable, Shape
 from acache_sqlite._work import Row, cursor_of, transaction, values_of
 
@@ -57,7 +57,7 @@ class QueryWork(Generic[K, V]):
     ) -> Saved[K, V]:
         """Run *statement* for each key; refused are those that can still be loaded."""
         with transaction(connection) as cursor:
-            for key in sorted(keys, key=lambda key: order(keys[key])):
+            for key in in_order(keys):
                 _changes(cursor, statement, self._named(keys[key], key, versions), key)
             left = self._found(cursor, keys) if versions is not None else {}
             return Saved(refused=tuple(left))
@@ -98,7 +98,7 @@ class QueryWork(Generic[K, V]):
     ) -> dict[K, dict[str, Bindable]]:
         rows: dict[K, dict[str, Bindable]] = {}
         unfit: dict[K, Unfit] = {}
-        for key in sorted(items, key=lambda key: order(keys[key])):
+        for key in in_order(keys):
             try:
                 rows[key] = self._shape.write(items[key]) | self._named(keys[key], key, versions)
             except Unfit as error:

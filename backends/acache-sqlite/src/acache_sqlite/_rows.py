@@ -18,6 +18,7 @@ V = TypeVar("V")
 Bindable = None | int | float | str | bytes
 """What SQLite stores."""
 
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 _AS_THEY_ARE = (bytes, bytearray, memoryview)
 _NESTED = (
     inspect.CollectionType,
@@ -44,10 +45,7 @@ class Shape(Generic[V]):
         """Return *row* as a value. Raises `Unfit`."""
         if self.columns is None:
             return cast("V", dict(zip(columns, row, strict=True)))
-        fields: dict[str, object] = {
-            name: _from_json(held) if name in self.nested and isinstance(held, (str, bytes)) else held
-            for name, held in zip(columns, row, strict=True)
-        }
+        fields = self._fields(columns, row)
         try:
             return msgspec.convert(
                 list(fields.values()) if self.positional else fields, self.type, strict=False
@@ -70,21 +68,29 @@ class Shape(Generic[V]):
             given = {name: getattr(value, attribute) for name, attribute in self.attributes.items()}
         else:
             raise _another(self.type, value)
-        if not all(isinstance(name, str) for name in given):
-            msg = "the names of columns must be str"
-            raise Unfit(msg)
-        return {cast("str", name): self._bound(cast("str", name), held) for name, held in given.items()}
+        return {
+            cast("str", name): cast("Bindable", held) if type(held) in _PLAIN else self._bound(name, held)
+            for name, held in given.items()
+        }
 
     def same(self, held: V, given: V) -> bool:
         """Return whether a later read, which gives *held*, is what *given* was; types count."""
         if self.columns is not None:
             return held == given
-        left, right = cast("dict[str, object]", held), cast("dict[str, object]", given)
-        return left.keys() == right.keys() and all(
-            type(value) is type(right[name]) and value == right[name] for name, value in left.items()
-        )
+        types = {name: type(value) for name, value in cast("dict[str, object]", held).items()}
+        return held == given and types == {
+            name: type(value) for name, value in cast("dict[str, object]", given).items()
+        }
 
-    def _bound(self, name: str, value: object) -> Bindable:
+    def _fields(self, columns: Sequence[str], row: Sequence[object]) -> dict[str, object]:
+        fields = dict(zip(columns, row, strict=True))
+        for name in self.nested:
+            held = fields.get(name)
+            if isinstance(held, (str, bytes)):
+                fields[name] = _from_json(held)
+        return fields
+
+    def _bound(self, name: object, value: object) -> Bindable:
         plain = bindable(value, nested=name in self.nested)
         if isinstance(plain, (list, dict)):
             return msgspec.json.encode(cast("object", plain)).decode()
@@ -98,12 +104,8 @@ class ModelShape(Shape[V]):
 
     def read(self, columns: Sequence[str], row: Sequence[object]) -> V:
         """Return *row* as a model. Raises `Unfit`."""
-        fields = {
-            name: _from_json(held) if name in self.nested and isinstance(held, (str, bytes)) else held
-            for name, held in zip(columns, row, strict=True)
-        }
         try:
-            return cast("V", cast("Any", self.type).model_validate(fields))
+            return cast("V", cast("Any", self.type).model_validate(self._fields(columns, row)))
         except ValueError as error:
             details = cast("Any", error).errors(include_url=False, include_context=False, include_input=False)
             places = sorted({".".join(map(str, detail["loc"])) for detail in details})
@@ -153,7 +155,7 @@ def shape_of(kind: type[V]) -> Shape[V]:
 
 def bindable(value: object, *, nested: bool = False) -> object:
     """Return *value* as what SQLite stores; with *nested* a list or dict too. Raises `Unfit`."""
-    if value is None or type(value) in _PLAIN:
+    if type(value) in _PLAIN:
         return value
     try:
         plain: object = msgspec.to_builtins(value, builtin_types=_AS_THEY_ARE, str_keys=True)
@@ -161,13 +163,10 @@ def bindable(value: object, *, nested: bool = False) -> object:
         plain = value
     if isinstance(plain, (bytearray, memoryview)):
         return bytes(cast("bytes", plain))
-    if plain is None or type(plain) in _PLAIN or (nested and type(plain) in {list, dict}):
+    if type(plain) in _PLAIN or (nested and type(plain) in {list, dict}):
         return plain
     msg = f"a {type(value).__name__} cannot be stored in a column"
     raise Unfit(msg)
-
-
-_PLAIN = frozenset({bool, int, float, str, bytes})
 
 
 def _another(kind: type, value: object) -> Unfit:

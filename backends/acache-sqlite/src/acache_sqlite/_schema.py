@@ -52,7 +52,9 @@ def plan_of(
         key=tuple(
             replace(found[name], collation=collations.get(name) if collations else None) for name in key
         ),
+        keys=tuple(key),
         columns=wanted,
+        known=frozenset((*wanted, *key)),
         writable=frozenset(name for name, column in found.items() if not column.generated),
         unique=collations is not None,
         version=version,

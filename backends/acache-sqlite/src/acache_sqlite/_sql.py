@@ -35,16 +35,13 @@ class Plan:
 
     table: str
     key: tuple[Column, ...]
+    keys: tuple[str, ...]  # the names of the key's columns
     columns: tuple[str, ...]  # what makes a row
+    known: frozenset[str]  # what a value may name: those and the key's
     writable: frozenset[str]
     unique: bool  # whether the key is, which an upsert needs
     version: str | None = None
     tombstones: bool = False  # whether the side table is there
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The names of the key's columns."""
-        return tuple(column.name for column in self.key)
 
     @property
     def side(self) -> str:

@@ -12,7 +12,7 @@ from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
 from acache.protocols import Saved
 from acache_sqlite import _sql
 from acache_sqlite._errors import Unfit, is_data
-from acache_sqlite._keys import BoundKey, KeyShape, answers, order
+from acache_sqlite._keys import BoundKey, KeyShape, answers, in_order, order
 from acache_sqlite._rows import Bindable, Shape
 from acache_sqlite._schema import plan_of, schema_version
 from acache_sqlite._sql import Plan
@@ -120,7 +120,7 @@ class TableWork(Generic[K, V]):
                 return Saved()
             stored = {key: _version(row[0]) for key, row in held.items()}
             refused = tuple(
-                key for key in keys if versions is not None and (stored.get(key) or 0) > versions[key]
+                key for key in keys if versions is not None and _is_newer(stored.get(key), versions[key])
             )
             gone = [key for key in stored if key not in refused]
             cursor.executemany(_sql.delete(plan.table, plan.keys), [keys[key] for key in gone])
@@ -154,7 +154,7 @@ class TableWork(Generic[K, V]):
         """Return what to write of each item, sorted by key; `SourceRefused` names those that cannot be."""
         rows: dict[K, Columns] = {}
         unfit: dict[K, Unfit] = {}
-        for key in sorted(items, key=lambda key: order(keys[key])):
+        for key in in_order(keys):
             try:
                 row = _row(plan, self._shape.write(items[key]), keys[key])
             except Unfit as error:
@@ -212,7 +212,7 @@ class TableWork(Generic[K, V]):
             raise SourceRefused(msg, keys=confused)
         refused = set(late)
         if versions is not None:
-            refused |= {key for key, row in held.items() if (_version(row[-1]) or 0) > versions[key]}
+            refused |= {key for key, row in held.items() if _is_newer(row[-1], versions[key])}
             held = {key: row[:-1] for key, row in held.items() if key not in refused}
         rows = {
             key: value
@@ -234,7 +234,7 @@ class TableWork(Generic[K, V]):
         if not plan.tombstones:
             for statement in _sql.create_tombstones(plan):
                 cursor.execute(statement)
-        rows = [(*key, version, now) for key, version in sorted(graves.items(), key=lambda i: order(i[0]))]
+        rows = [(*key, graves[key], now) for key in sorted(graves, key=order)]
         cursor.executemany(_sql.bury(plan), rows)
         cursor.execute(_sql.prune(plan), (now - keep,))
 
@@ -273,15 +273,15 @@ def _read(
         count = min(1 << (len(chunk) - 1).bit_length(), limit)
         bound = [part for key in chunk for part in keys[key]]
         bound += [None] * (width * count - len(bound))
-        for number, *row in cursor.execute(_select(table, tuple(names), tuple(columns), count), bound):
-            key = chunk[int(number)]
-            if not answers(row[:width], keys[key]):
+        for row in cursor.execute(_select(table, tuple(names), tuple(columns), count), bound):
+            key = chunk[int(row[0])]
+            if not answers(row[1 : width + 1], keys[key]):
                 if confused is not None:
                     confused.append(key)
             elif key in found:
                 twice.append(key)
             else:
-                found[key] = tuple(row[width:])
+                found[key] = row[width + 1 :]
     if twice:
         msg = f"table {table!r} has several rows under {len(twice)} of the keys"
         raise SourceRefused(msg, keys=twice)
@@ -294,14 +294,13 @@ def _outlived(
     """Return the keys that were removed by a later write than this one."""
     version, _ = _sql.tombstone_columns(plan)
     graves = _read(cursor, plan.side, plan.keys, (version,), keys)
-    return frozenset(key for key, row in graves.items() if (_version(row[0]) or 0) >= versions[key])
+    return frozenset(key for key, row in graves.items() if not _is_newer(versions[key], row[0]))
 
 
 def _row(plan: Plan, columns: Columns, key: BoundKey) -> Columns:
     """Return what to write of one item: its columns that can be written, led by its key."""
-    unknown = [name for name in columns if name not in plan.columns]
-    if unknown:
-        msg = f"there is no column {unknown[0]!r} among {', '.join(map(repr, plan.columns))}"
+    if not columns.keys() <= plan.known:
+        msg = f"it names a column that is not among {', '.join(map(repr, plan.columns))}"
         raise Unfit(msg)
     row: Columns = {}
     for name, part in zip(plan.keys, key, strict=True):
@@ -309,7 +308,11 @@ def _row(plan: Plan, columns: Columns, key: BoundKey) -> Columns:
             msg = f"column {name!r} of the key is NULL or differs between the key and its value"
             raise Unfit(msg)
         row[name] = part
-    return row | {name: value for name, value in columns.items() if name in plan.writable and name not in row}
+    row |= columns
+    row |= zip(plan.keys, key, strict=True)
+    if not row.keys() <= plan.writable:
+        row = {name: value for name, value in row.items() if name in plan.writable}
+    return row
 
 
 def _fails(cursor: sqlite3.Cursor, text: str, row: Sequence[Bindable]) -> bool:
@@ -332,6 +335,12 @@ def _compiles(cursor: sqlite3.Cursor, text: str, row: Sequence[Bindable]) -> boo
     except sqlite3.Error:
         return False
     return True
+
+
+def _is_newer(version: object, other: object) -> bool:
+    """Return whether *version* is above *other*; no version is below any."""
+    left, right = _version(version), _version(other)
+    return left is not None and (right is None or left > right)
 
 
 def _version(value: object) -> int | None:
