@@ -51,14 +51,15 @@ class Flight(Node, Generic[T]):
 
     __slots__ = (
         "_cancel",
+        "_context",
         "_error",
-        "_raised",
+        "_shared",
         "_trace",
         "_value",
         "_waiters",
         "abandoned",
-        "key",
         "kept",
+        "key",
         "registry",
     )
 
@@ -74,7 +75,8 @@ class Flight(Node, Generic[T]):
         self._value: T | None = None
         self._error: BaseException | None = None
         self._trace: TracebackType | None = None
-        self._raised = False
+        self._context: BaseException | None = None
+        self._shared = False  # several want the error: each gets a copy
 
     @property
     def waiting(self) -> int:
@@ -103,6 +105,8 @@ class Flight(Node, Generic[T]):
         if not self.over:
             self._error = error
             self._trace = error.__traceback__
+            self._context = error.__context__
+            self._shared = self.waiting > 1
             self._end()
 
     def _end(self) -> None:
@@ -119,8 +123,9 @@ class Flight(Node, Generic[T]):
     def result(self) -> T:
         """Return the value, or raise the error, of a flight that is over."""
         if self._error is not None:
-            error = self._error if not self._raised else copied(self._error)
-            self._raised = True
+            error = copied(self._error) if self._shared else self._error
+            self._shared = True
+            error.__context__ = self._context  # not what another, who raised it before, was handling
             raise error.with_traceback(self._trace)
         return cast("T", self._value)
 
@@ -174,8 +179,10 @@ class Flight(Node, Generic[T]):
             raise LoadTimeout(f"{self.key!r} was not loaded within {timeout:g} s; the load goes on") from None
 
     def abandon(self) -> None:
-        """Cancel the call and forget the flight at once: a task that is cancelled before its first
-        step never runs, and a caller who comes now must not join it."""
+        """Cancel the call and forget the flight at once.
+
+        A task that is cancelled before its first step never runs, and a caller who comes now must
+        not join it."""
         self.abandoned = True
         self.registry.forget(self)
         if self._cancel is not None:
@@ -224,8 +231,8 @@ async def join_all(flights: Iterable[Flight[Any]], timeout: float | None = None)
     joined: list[tuple[Flight[Any], asyncio.Future[None]]] = []
     try:
         for flight in flights:
-            if not flight.over:
-                joined.append((flight, flight.enlist()))
+            if not flight.over:  # not a comprehension: those enlisted must leave if one refuses
+                joined.append((flight, flight.enlist()))  # noqa: PERF401
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 for _, waiter in joined:
@@ -284,20 +291,27 @@ _UNCOPYABLE: Final = (UnicodeError, ImportError, SyntaxError, AttributeError, Na
 def copied(error: BaseException) -> BaseException:
     """Return a copy of *error* for one more waiter to raise, or *error* where copying is not safe.
 
-    One object raised in many tasks would collect the frames of all of them. The copy is made
-    without calling the class's `__init__`, which may want other arguments or have effects."""
+    One object raised in many tasks would collect the frames and notes of all of them. The copy is
+    made without calling the class's `__init__`, which may want other arguments or have effects."""
     kind = type(error)
     if isinstance(error, _UNCOPYABLE) or any("__slots__" in vars(base) for base in kind.__mro__[:-1]):
         return error
     try:
-        copy = kind.__new__(kind, *error.args)
+        if isinstance(error, OSError):  # it takes more than it leaves in `args`, some classes in __init__
+            args = OSError.__reduce__(error)[1]
+            copy = kind.__new__(kind, *args)
+            OSError.__init__(copy, *args)
+        else:
+            copy = kind.__new__(kind, *error.args)
         copy.__dict__.update(error.__dict__)
     except Exception:  # noqa: BLE001 - a class may forbid anything; the original always works
         return error
+    if hasattr(error, "__notes__"):
+        copy.__notes__ = list(error.__notes__)
     copy.__cause__ = error.__cause__
     copy.__context__ = error.__context__
     copy.__suppress_context__ = error.__suppress_context__
-    return copy
+    return copy.with_traceback(error.__traceback__)
 
 
 # --- standalone -------------------------------------------------------------------------------------
@@ -366,4 +380,3 @@ def refuse_if_running(loop: asyncio.AbstractEventLoop) -> None:
     """Raise WrongLoop if *loop*, which is not the current one, still runs."""
     if loop.is_running():
         raise WrongLoop("in use by another running event loop: make one cache (or Singleflight) per thread")
-
