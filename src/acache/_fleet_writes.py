@@ -32,7 +32,17 @@ class Block:
 class Fleet:
     """Who may store what, where a remote store is shared: its claims decide."""
 
-    __slots__ = ("_blocks", "_hearing", "_loads", "_max_ttl", "_packer", "_process", "_raises", "_remote", "pending")
+    __slots__ = (
+        "_blocks",
+        "_hearing",
+        "_loads",
+        "_max_ttl",
+        "_packer",
+        "_process",
+        "_raises",
+        "_remote",
+        "pending",
+    )
 
     def __init__(
         self,
@@ -61,13 +71,13 @@ class Fleet:
         """Drive a registered flight."""
         self._loads.start(flight)
 
-    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:  # noqa: A002
+    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:
         """Return the valid entries of *keys* in the remote store."""
         return await self._loads.look(list(keys), type)
 
     # --- set ----------------------------------------------------------------------------------------
 
-    async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
+    async def set(self, items: Mapping[str, Entry], type: object) -> None:
         """Store *items* remotely; under a fence they are dropped and the fence is tainted.
 
         Nothing is put near: only a read knows that the store has taken it. CodecError for a value
@@ -97,7 +107,7 @@ class Fleet:
             raise
         process.forget(keys, ())
 
-    def _pack(self, key: str, entry: Entry, type: object, versions: Mapping[str, bytes]) -> bytes:  # noqa: A002
+    def _pack(self, key: str, entry: Entry, type: object, versions: Mapping[str, bytes]) -> bytes:
         shown = entry.value.__class__ if type is Any else type
         tags = {tag: versions[tag] for tag in entry.tags}
         return self._packer.pack(key, entry, shown, space=versions[self._remote.namespace], versions=tags)
@@ -212,7 +222,7 @@ class Fleet:
         if block.space is not None:
             known[remote.namespace] = block.space
             for key, entry in commits.items():
-                if known.keys() < set(entry.tags):
+                if not known.keys() >= set(entry.tags):
                     continue
                 data = await self._commit(key, entry, token, known)
                 if data is not None:
