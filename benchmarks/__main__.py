@@ -35,7 +35,9 @@ def main() -> int:
     parser.add_argument("--traces", type=Path, help="a folder of access traces for eviction")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
-    print(f"CPython {platform.python_version()} on {platform.machine()}; {', '.join(_versions())}", flush=True)
+    print(
+        f"CPython {platform.python_version()} on {platform.machine()}; {', '.join(_versions())}", flush=True
+    )
     rows: list[Row] = []
     for name in options.suites:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)

@@ -25,13 +25,17 @@ class Row:
 def at_most(suite: str, name: str, value: float, limit: float, unit: str = "×", spread: str = "") -> Row:
     """Return a row that passes if *value* is no more than *limit*."""
     target = f"<= {limit:.3g}"
-    return Row(suite=suite, name=name, value=value, unit=unit, target=target, passed=value <= limit, spread=spread)
+    return Row(
+        suite=suite, name=name, value=value, unit=unit, target=target, passed=value <= limit, spread=spread
+    )
 
 
 def at_least(suite: str, name: str, value: float, limit: float, unit: str = "×", spread: str = "") -> Row:
     """Return a row that passes if *value* is no less than *limit*."""
     target = f">= {limit:.3g}"
-    return Row(suite=suite, name=name, value=value, unit=unit, target=target, passed=value >= limit, spread=spread)
+    return Row(
+        suite=suite, name=name, value=value, unit=unit, target=target, passed=value >= limit, spread=spread
+    )
 
 
 def render(rows: Iterable[Row]) -> str:
@@ -43,5 +47,6 @@ def render(rows: Iterable[Row]) -> str:
         cells.append((row.suite, row.name, value, row.spread, row.target, verdict))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
     )

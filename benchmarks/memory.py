@@ -109,7 +109,8 @@ async def near_hits(rounds: int) -> list[Row]:
         await theirs(42)
         hits_before = ours.stats().hits
         times = await measure.interleaved(
-            {"acache": measure.calls(ours, 42, 50_000), "async_lru": measure.calls(theirs, 42, 50_000)}, rounds
+            {"acache": measure.calls(ours, 42, 50_000), "async_lru": measure.calls(theirs, 42, 50_000)},
+            rounds,
         )
         assert ours.stats().hits - hits_before >= rounds * 50_000
     ratio, spread = measure.ratios(times["acache"], times["async_lru"])

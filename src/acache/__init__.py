@@ -1,9 +1,9 @@
 """asyncio-native caching for web backends: coalesced loads, safe invalidation, early refresh.
 
-    cache = Cache("memory://?max_entries=100000")
+cache = Cache("memory://?max_entries=100000")
 
-    @cache.cached("user:{user_id}", ttl=300, tags=["users"])
-    async def get_user(user_id: int) -> User: ..."""
+@cache.cached("user:{user_id}", ttl=300, tags=["users"])
+async def get_user(user_id: int) -> User: ..."""
 
 from acache._cache import Cache, Writer
 from acache._coalescing import Coalesced, singleflight

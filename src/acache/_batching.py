@@ -14,8 +14,8 @@ from acache._singleflight import INSIDE, Node
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
-Landed = Callable[[R | None, BaseException | None], None]
-"""Takes the answer of the whole batch, or its error. Synchronous; must not raise."""
+Landed = Callable[[R | None, Exception | None], None]
+"""Takes the answer of the whole batch, or its error; neither if it was cancelled. Must not raise."""
 
 
 @final
@@ -78,7 +78,7 @@ class Batcher(Generic[K, R]):
     def _depart(self, group: Hashable, batch: Batch[K, R], send: Send[K, R]) -> None:
         if self._open.get(group) is batch:
             del self._open[group]
-        if batch.waiting <= 0:
+        if batch.waiting <= 0 or batch.over:
             batch.over = True
             return
         context = self._context()
@@ -86,7 +86,13 @@ class Batcher(Generic[K, R]):
         task = batch.task = self._loop.create_task(_run(batch, send), context=context)
         if not task.done():
             self._keep(task)
-            task.add_done_callback(lambda _: _land(batch, None, asyncio.CancelledError()))
+            task.add_done_callback(lambda _: _land(batch, None, None))
+
+    def close(self) -> None:
+        """Cancel the batches that have not departed."""
+        batches, self._open = self._open, {}
+        for batch in batches.values():
+            _land(batch, None, None)
 
 
 async def _run(batch: Batch[K, R], send: Send[K, R]) -> None:
@@ -98,7 +104,7 @@ async def _run(batch: Batch[K, R], send: Send[K, R]) -> None:
         _land(batch, answer, None)
 
 
-def _land(batch: Batch[K, R], answer: R | None, error: BaseException | None) -> None:
+def _land(batch: Batch[K, R], answer: R | None, error: Exception | None) -> None:
     if batch.over:
         return
     batch.over = True

@@ -1,7 +1,17 @@
 """`Cache`: the thin façade. Checks what callers hand in and passes it on."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import FunctionType, TracebackType
@@ -12,7 +22,7 @@ from acache._engine import Engine
 from acache._explain import Explanation, explain
 from acache._guarantees import guarantees
 from acache._keys import Template, check_key
-from acache._many import CachedMany, ManyWiring, wrap_many
+from acache._many import CachedMany, wrap_many
 from acache._policy import Options, Policy, entry_of, plan
 from acache._process import Call, Group, Observer
 from acache._settings import Settings, build
@@ -119,7 +129,7 @@ class Cache:
         self._connect(settings, build(settings))
 
     @contextmanager
-    def replaced(self, **options: Any) -> Iterator[None]:
+    def replaced(self, **options: Any) -> Generator[None]:
         """Serve from other parts while the block runs; `acache.testing.override` is the way to it."""
         before, engine = self._settings, self._engine
         settings = before.but(**options)
@@ -130,7 +140,7 @@ class Cache:
             self._connect(before, engine)
 
     @contextmanager
-    def disabled(self) -> Iterator[None]:
+    def disabled(self) -> Generator[None]:
         """Let every read go to its loader and store nothing while the block runs.
 
         Invalidations still reach the stores; loads are still coalesced."""
@@ -170,9 +180,7 @@ class Cache:
         templates = names("tags", tags)
 
         def decorate(function: Callable[P, Awaitable[R]]) -> Cached[P, R]:
-            wrapper, wiring, keys = wrap(
-                function, template, templates, lambda **of: Wiring(options=options, policy=policy, **_plannable(of, templates))
-            )
+            wrapper, wiring, keys = wrap(function, template, templates, options=options, policy=policy)
             self._adopt("cached", keys, wiring)
             if isinstance(getattr(wrapper, "key", None), FunctionType):
                 self._keys_of.setdefault(keys.shape, wrapper.key)
@@ -182,10 +190,13 @@ class Cache:
 
     @overload
     def cached_many(
-        self, template: str, *, tags: Iterable[str] = (), policy: Policy | None = None, **options: Unpack[Options]
-    ) -> Callable[
-        [Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]
-    ]: ...
+        self,
+        template: str,
+        *,
+        tags: Iterable[str] = (),
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> Callable[[Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]]: ...
     @overload
     def cached_many(
         self,
@@ -194,9 +205,7 @@ class Cache:
         tags: Iterable[str] = (),
         policy: Policy | None = None,
         **options: Unpack[Options],
-    ) -> Callable[
-        [Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]
-    ]: ...
+    ) -> Callable[[Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]]: ...
     def cached_many(
         self,
         template: str | None = None,
@@ -216,9 +225,7 @@ class Cache:
         def decorate(
             function: Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]],
         ) -> CachedMany[K, P, V]:
-            wrapper, wiring, keys = wrap_many(
-                function, template, templates, lambda **of: ManyWiring(options=options, policy=policy, **_plannable(of, templates))
-            )
+            wrapper, wiring, keys = wrap_many(function, template, templates, options=options, policy=policy)
             self._adopt("cached_many", keys, wiring)
             if isinstance(getattr(wrapper, "key", None), FunctionType):
                 self._keys_of.setdefault(keys.shape, wrapper.key)
@@ -230,7 +237,7 @@ class Cache:
         owner = self._templates.get((kind, template.shape))
         if owner is not None and owner != wiring.name:
             raise DuplicateTemplate(
-                f"{wiring.name} and {owner} would share the keys {template.shape!r}: give one another template"
+                f"{wiring.name} and {owner} would share the keys {template.shape!r}: change one template"
             )
         wiring.connect(self._engine)
         self._templates[kind, template.shape] = wiring.name
@@ -239,14 +246,14 @@ class Cache:
 
     # --- reading ------------------------------------------------------------------------------------
 
-    async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:  # noqa: A002
+    async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
         """Return the cached value of *key*, or *default*; a cached None is None.
 
         *type* is what the value shall be decoded into, where a remote store holds bytes."""
         found = await self._engine.look([check_key(key)], type, self._direct)
         return found.get(key, default)
 
-    async def get_many(self, keys: Iterable[str], *, type: Any = Any) -> dict[str, Any]:  # noqa: A002
+    async def get_many(self, keys: Iterable[str], *, type: Any = Any) -> dict[str, Any]:
         """Return the values of those of *keys* that are cached."""
         return await self._engine.look([check_key(key) for key in names("keys", keys)], type, self._direct)
 
@@ -289,10 +296,10 @@ class Cache:
         Raises what the load raises, LoadTimeout, RecursiveLoad, Overloaded, NoInvalidationPlan."""
         check_load(load, "load")
         call = Call(
-            policy=self._plan("get_or_load", policy, options, DEFAULT_CALLER),
+            policy=self.plan("get_or_load", policy, options, DEFAULT_CALLER),
             tally=self._direct,
             load=load,
-            tags=self._tags(tags),
+            tags=self.checked_tags(tags),
             type=Any if type is None else type,
         )
         return cast("R", await self._engine.read(check_key(key), call))
@@ -303,7 +310,7 @@ class Cache:
         load_many: Callable[[list[str]], Awaitable[Mapping[str, V]]],
         *,
         tags: Iterable[str] = (),
-        type: Any = Any,  # noqa: A002
+        type: Any = Any,
         policy: Policy | None = None,
         **options: Unpack[Options],
     ) -> dict[str, V]:
@@ -312,8 +319,8 @@ class Cache:
         Keys that it does not return do not exist: they are left out and remembered for
         `missing_ttl`. Options and errors are those of `get_or_load`."""
         check_load(load_many, "load_many")
-        plan_ = self._plan("get_or_load_many", policy, options, DEFAULT_CALLER)
-        tally, given = self._direct, self._tags(tags)
+        plan_ = self.plan("get_or_load_many", policy, options, DEFAULT_CALLER)
+        tally, given = self._direct, self.checked_tags(tags)
         group = Group(identity=object(), load=cast("Any", load_many))
 
         def call_of(key: str) -> Call:
@@ -325,7 +332,12 @@ class Cache:
         return {key: value for key, value in found.items() if value is not None}
 
     def reader(
-        self, name: str, *, type: Any, policy: Policy | None, **options: Unpack[Options]  # noqa: A002
+        self,
+        name: str,
+        *,
+        type: Any,
+        policy: Policy | None,
+        **options: Unpack[Options],
     ) -> Reader:
         """Return what a pattern of its own, such as `ReadThrough`, reads through.
 
@@ -343,7 +355,7 @@ class Cache:
         value: object,
         *,
         tags: Iterable[str] = (),
-        type: Any = Any,  # noqa: A002
+        type: Any = Any,
         policy: Policy | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -357,17 +369,19 @@ class Cache:
         items: Mapping[str, object],
         *,
         tags: Iterable[str] = (),
-        type: Any = Any,  # noqa: A002
+        type: Any = Any,
         policy: Policy | None = None,
         **options: Unpack[Options],
     ) -> None:
         """Store several values, each as `set` does."""
-        plan_ = self._plan("set", policy, options)
-        process, given = self._engine.process, self._tags(tags)
+        plan_ = self.plan("set", policy, options)
+        process, given = self._engine.process, self.checked_tags(tags)
         now = process.clock.monotonic()
         ttl = cast("float | None", plan_.ttl)
         entries = {
-            check_key(key): entry_of(value, ttl, now=now, policy=plan_, rand=process.draw(), born=now, tags=given)
+            check_key(key): entry_of(
+                value, ttl, now=now, policy=plan_, rand=process.draw(), born=now, tags=given
+            )
             for key, value in items.items()
         }
         await self._engine.set(entries, type)
@@ -377,20 +391,20 @@ class Cache:
 
         Once it returned no read gets a value whose load began before the call. If the caller is
         cancelled the invalidation goes on."""
-        await self._engine.invalidate(tuple(map(check_key, keys)), self._tags(tags))
+        await self._engine.invalidate(tuple(map(check_key, keys)), self.checked_tags(tags))
 
     async def clear(self) -> None:
         """Drop everything in the cache's namespace, in one step."""
         await self._engine.clear()
 
     @asynccontextmanager
-    async def writing(self, *keys: str, tags: Iterable[str] = ()) -> AsyncIterator["Writer"]:
+    async def writing(self, *keys: str, tags: Iterable[str] = ()) -> AsyncGenerator["Writer"]:
         """Fence *keys* and *tags* around a write to the source.
 
         While the block runs, loads of them are served but not stored by anybody; when it has ended,
         however it ended, nothing that was loaded before is left. `commit` on the writer notes a
         value to store after a clean end, where no other writer came between."""
-        given = self._tags(tags)
+        given = self.checked_tags(tags)
         fence = Fence(self._engine, tuple(map(check_key, keys)), given)
         await fence.enter()
         clean = False
@@ -428,7 +442,8 @@ class Cache:
     def stats(self) -> Stats:
         """Return the sum over all functions and direct calls."""
         process = self._engine.process
-        entries = len(process.near.store) if isinstance(process.near.store, Sized) else 0
+        store: object = process.near.store
+        entries = len(store) if isinstance(store, Sized) else 0
         loading = 0 if process.loop is None else len(process.flights)
         return total(process.tallies.values(), entries=entries, loading=loading)
 
@@ -446,7 +461,9 @@ class Cache:
     @property
     def guarantees(self) -> Mapping[str, str]:
         """Which promises hold with the parts that this cache has, one sentence each."""
-        return guarantees(remote=None, leases=False, feed=False, near=True, signed=bool(self._settings.signing_keys))
+        return guarantees(
+            remote=None, leases=False, feed=False, near=True, signed=bool(self._settings.signing_keys)
+        )
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Call *observer* with every event; return what ends that. Its errors are logged only."""
@@ -484,10 +501,11 @@ class Cache:
     def _direct(self) -> Tally:
         return self._engine.process.tally(DIRECT)
 
-    def _tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+    def checked_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+        """Return *tags* as they are stored; refuses what is none."""
         return () if tags == () else tuple(check_key(tag, what="tag") for tag in names("tags", tags))
 
-    def _plan(
+    def plan(
         self, where: str, policy: Policy | None, options: Options, default: Policy | None = None
     ) -> Policy:
         """Return the policy of a direct call; those seen before are remembered."""
@@ -537,9 +555,9 @@ class Writer:
 
         *key* and *tags* (default: all) must be among those of the block; ValueError otherwise."""
         cache = self._cache
-        given = tuple(self._fence.tags) if tags is None else cache._tags(tags)
+        given = tuple(self._fence.tags) if tags is None else cache.checked_tags(tags)
         self._fence.note(
-            check_key(key), Commit(value=value, policy=cache._plan("commit", policy, options), tags=given)
+            check_key(key), Commit(value=value, policy=cache.plan("commit", policy, options), tags=given)
         )
 
 
@@ -554,8 +572,6 @@ def check_load(load: object, parameter: str) -> None:
     """Raise TypeError unless *load* can be called."""
     if not callable(load):
         kind = type(load).__name__
-        raise TypeError(f"{parameter} must be an async function, not {kind}: pass the function, do not call it")
-
-
-def _plannable(of: dict[str, Any], tags: tuple[str, ...]) -> dict[str, Any]:
-    return {**of, "plannable": of["plannable"] or bool(tags)}
+        raise TypeError(
+            f"{parameter} must be an async function, not {kind}: pass the function, do not call it"
+        )

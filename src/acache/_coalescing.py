@@ -1,7 +1,7 @@
 """`@singleflight`: coalesce the calls of a function whose results are not cached."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from acache._keys import Template
@@ -63,7 +63,7 @@ def singleflight(function: Any = None, /, *, key: str | None = None) -> Any:
     to it; the run is cancelled when the last was. Raises InvalidTemplate, and TypeError for what
     is not an async function; calls raise RecursiveLoad and UncacheableArgument."""
     if function is None:
-        return lambda decorated: _wrap(decorated, key)
+        return partial(_wrap, text=key)
     return _wrap(function, key)
 
 

@@ -5,7 +5,7 @@ await, no policy. Everything else is the miss path, `Wiring.miss`. One countdown
 counts the hits and picks the one in 1,024 that is timed; the mark on the entry serves eviction."""
 
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial, update_wrapper
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -70,7 +70,13 @@ class Wiring:
     wires them anew."""
 
     def __init__(
-        self, *, name: str, options: Options, policy: Policy | None, plannable: bool, type: object  # noqa: A002
+        self,
+        *,
+        name: str,
+        options: Options,
+        policy: Policy | None,
+        plannable: bool,
+        type: object,
     ) -> None:
         """Keep what the decorator was given."""
         self.name = name
@@ -182,9 +188,12 @@ def MAKE(LOOKUP, NOW, NEAR):
 """
 
 
-
 def _compile(
-    function: Callable[..., Any], shape: CallShape, template: Template, tags: Iterable[Template], wiring: Wiring
+    function: Callable[..., Any],
+    shape: CallShape,
+    template: Template,
+    tags: Iterable[Template],
+    wiring: Wiring,
 ) -> Any:
     names = shape.names()
     bound = shape.instance is not None
@@ -225,12 +234,25 @@ def dress(
     return wrapper
 
 
-def wrap(function: Callable[..., Any], template: str | None, tags: Iterable[str], wiring_of: Callable[..., Wiring]) -> tuple[Any, Wiring, Template]:
+def wrap(
+    function: Callable[..., Any],
+    template: str | None,
+    tags: Sequence[str],
+    *,
+    options: Options,
+    policy: Policy | None,
+) -> tuple[Any, Wiring, Template]:
     """Return the cached form of *function*, how it is wired, and its template."""
     check_async(function, "cached")
     shape = CallShape.of(function)
     keys = key_template(shape, template)
-    wiring = wiring_of(name=shape.name, plannable=template is not None, type=result_type(function))
+    wiring = Wiring(
+        name=shape.name,
+        options=options,
+        policy=policy,
+        plannable=template is not None or bool(tags),
+        type=result_type(function),
+    )
     bind, wiring.rewire, wiring.counted = _compile(
         function, shape, keys, [Template.parse(tag) for tag in tags], wiring
     )

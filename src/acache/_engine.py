@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from acache._entry import Entry
 from acache._loading import LOADING
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
-from acache._process import Arrival, Call, CacheFlight, Process
+from acache._process import Arrival, CacheFlight, Call, Process
 from acache._singleflight import join_all
 from acache.errors import LoadTimeout
 from acache.events import Cleared, HeadStartTooLong, Invalidated
@@ -25,11 +25,11 @@ class Authority(Protocol):
         """Drive a registered flight until it lands."""
         ...
 
-    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:  # noqa: A002
+    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:
         """Return the entries of *keys* that are held elsewhere than near."""
         ...
 
-    async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
+    async def set(self, items: Mapping[str, Entry], type: object) -> None:
         """Store *items*."""
         ...
 
@@ -204,9 +204,10 @@ class Engine:
         try:
             return await flight.join(None if hard is None else hard - limit)
         except LoadTimeout:
-            fallback = None if flight.over else self._fallback(flight, call)
+            over: bool = flight.over  # it may be, meanwhile
+            fallback = None if over else self._fallback(flight, call)
             if fallback is None:
-                call.tally.timeouts += not flight.over
+                call.tally.timeouts += not over
                 raise
             return fallback
 
@@ -242,7 +243,9 @@ class Engine:
         await join_all(flights.values())
         return {key: flight.result().value for key, flight in flights.items()}
 
-    async def read_many(self, keys: Iterable[str], shared: Call, call_of: Callable[[str], Call]) -> dict[str, Any]:
+    async def read_many(
+        self, keys: Iterable[str], shared: Call, call_of: Callable[[str], Call]
+    ) -> dict[str, Any]:
         """Return the value of each key. What one group has to load becomes one call.
 
         *shared* carries the policy and the tally of all; *call_of* makes the call of one key that
@@ -289,7 +292,7 @@ class Engine:
         limits = [limit for limit in (call.policy.soft_timeout, call.policy.timeout) if limit is not None]
         started = [flight for _, flight in flights.values()]
         await join_all([*started, *inline.values()], min(limits, default=None))
-        late = []
+        late: list[str] = []
         for key, (joined, flight) in flights.items():
             if flight.over or (arrival := self._fallback(flight, call)) is None:
                 arrival = await self._wait(flight, call)
@@ -305,7 +308,7 @@ class Engine:
 
     # --- without a loader ---------------------------------------------------------------------------
 
-    async def look(self, keys: Sequence[str], type: object, tally: Any) -> dict[str, Any]:  # noqa: A002
+    async def look(self, keys: Sequence[str], type: object, tally: Any) -> dict[str, Any]:
         """Return the values of those of *keys* that are cached and fresh."""
         process = self.process
         process.enter()
@@ -323,7 +326,7 @@ class Engine:
         tally.misses += len(keys) - len(found)
         return {key: entry.value for key, entry in found.items()}
 
-    async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
+    async def set(self, items: Mapping[str, Entry], type: object) -> None:
         """Store *items*; afterwards no read gets anything that was loaded before."""
         self.process.enter()
         if self.process.enabled:

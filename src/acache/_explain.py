@@ -26,7 +26,9 @@ class Explanation:
     def __str__(self) -> str:
         """Return one line per fact."""
         facts = {name: getattr(self, name) for name in self.__slots__}
-        return "\n".join(f"{name:>10}: {value}" for name, value in facts.items() if value not in (None, (), ""))
+        return "\n".join(
+            f"{name:>10}: {value}" for name, value in facts.items() if value not in (None, (), "")
+        )
 
 
 async def explain(engine: Engine, key: str) -> Explanation:

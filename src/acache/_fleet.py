@@ -13,7 +13,21 @@ from acache._loader import Loader
 from acache._memory import MemoryStore
 from acache._packing import Packer, Read, valid
 from acache._pending import Pending
-from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Failed, Loaded, Policy, Settled, decide, settle, unique
+from acache._policy import (
+    EARLY,
+    FRESH,
+    GRACE,
+    HELD,
+    MISS,
+    STALE,
+    Failed,
+    Loaded,
+    Policy,
+    Settled,
+    decide,
+    settle,
+    unique,
+)
 from acache._process import Arrival, CacheFlight, Process
 from acache._remote import Looked, Looks, Remote
 from acache._singleflight import launch
@@ -67,7 +81,7 @@ class FleetLoads:
     def _look(self, flight: CacheFlight, tags: tuple[str, ...]) -> None:
         near_mark = self._process.near.ledger.mark
 
-        def landed(answer: Looked | None, error: BaseException | None) -> None:
+        def landed(answer: Looked | None, _: BaseException | None) -> None:
             if flight.over or flight.abandoned:
                 return
             try:
@@ -120,7 +134,7 @@ class FleetLoads:
         process.near.put(flight.key, near_copy(entry, policy, now), since=near_mark)
         return Arrival(value=entry.value, entry=entry, verdict=verdict)
 
-    def unpack(self, key: str, data: bytes, type: object, policy: Policy | None) -> Read | None:  # noqa: A002
+    def unpack(self, key: str, data: bytes, type: object, policy: Policy | None) -> Read | None:
         """Return the entry in *data*; None, with an event, for what is none of ours."""
         beta = 1.0 if policy is None else policy.beta
         try:
@@ -130,7 +144,7 @@ class FleetLoads:
             self._process.emit(EntryRejected(key=key, reason=reason))
             return None
 
-    async def look(self, keys: list[str], type: object) -> dict[str, Entry]:  # noqa: A002
+    async def look(self, keys: list[str], type: object) -> dict[str, Entry]:
         """Return the valid entries of *keys*, fresh or not; nothing if the store is away."""
         near_mark = self._process.near.ledger.mark
         mark = self._process.drops.mark
@@ -147,7 +161,7 @@ class FleetLoads:
             _, versions = await self._remote.peek([], [space, *tags]) if reads else ([], {})
         except StoreUnavailable:
             return {}
-        entries = {}
+        entries: dict[str, Entry] = {}
         for key, read in reads.items():
             quiet = self._process.drops.quiet(key, read.versions, since=mark)
             if quiet and valid(read, space, versions) and not self._pending.covers(key, read.versions):
@@ -162,7 +176,9 @@ class FleetLoads:
         context = flight.context if flight.context is not None else process.context.copy()
         launch(flight, run, context=context, keep=process.background.keep)
 
-    async def _fly(self, flight: CacheFlight, seen: bytes | None, previous: tuple[str, ...]) -> Arrival:
+    async def _fly(  # noqa: PLR0911 - one return for each answer of the store
+        self, flight: CacheFlight, seen: bytes | None, previous: tuple[str, ...]
+    ) -> Arrival:
         """Ask for the lease until there is something to bring: a load, or another's."""
         process, key = self._process, flight.key
         while True:
@@ -249,7 +265,9 @@ class FleetLoads:
         try:
             tags = unique((*flight.call.tags, *previous))
             try:
-                versions = await remote.versions([remote.namespace, *tags], ttl=self._tag_ttl(flight.call.policy))
+                versions = await remote.versions(
+                    [remote.namespace, *tags], ttl=self._tag_ttl(flight.call.policy)
+                )
                 stamp = await remote.stamp()
             except StoreUnavailable:
                 return await self._load_unstored(flight)
@@ -261,7 +279,7 @@ class FleetLoads:
                 if data is not None:
                     held = False  # the commit ends the lease, whatever becomes of it
                     await self._commit(flight, entry, data, token, near_mark)
-            return self._arrival(flight, outcome, settled)
+            return _arrival(outcome, settled)
         finally:
             renewing.cancel()
             flight.on_void = None
@@ -279,7 +297,7 @@ class FleetLoads:
         settled = self._settle(flight, outcome)
         if settled.entry is not None:
             self._keep_fallback(flight, settled.entry)
-        return self._arrival(flight, outcome, settled)
+        return _arrival(outcome, settled)
 
     def _settle(self, flight: CacheFlight, outcome: Loaded | Failed) -> Settled:
         process = self._process
@@ -290,11 +308,6 @@ class FleetLoads:
         elif settled.error is not None:
             raise settled.error
         return settled
-
-    def _arrival(self, flight: CacheFlight, outcome: Loaded | Failed, settled: Settled) -> Arrival:
-        if isinstance(outcome, Failed):
-            return Arrival(value=settled.value, stale=True)
-        return Arrival(value=settled.value, tags=outcome.tags)
 
     # --- storing ------------------------------------------------------------------------------------
 
@@ -311,15 +324,19 @@ class FleetLoads:
             if entry.tags and ttl > self._tag_ttl(flight.call.policy):
                 await remote.versions([space, *entry.tags], ttl=ttl)
             if late and await remote.stamp() != stamp:
-                return self._discard(flight, "a tag was invalidated while it was loaded")
+                self._discard(flight, "a tag was invalidated while it was loaded")
+                return None
         except StoreUnavailable:
-            return self._discard(flight, "the remote store is away")
+            self._discard(flight, "the remote store is away")
+            return None
         known = {tag: version for tag in entry.tags if (version := versions[tag]) is not None}
         current = versions[space]
         if current is None or len(known) < len(entry.tags):
-            return self._discard(flight, "a writer is at work on a tag")
+            self._discard(flight, "a writer is at work on a tag")
+            return None
         if not self._process.current(flight, entry.tags) or self._pending.covers(flight.key, entry.tags):
-            return self._discard(flight, "it changed while it was loaded")
+            self._discard(flight, "it changed while it was loaded")
+            return None
         try:
             return self._packer.pack(flight.key, entry, flight.call.type, space=current, versions=known)
         except CodecError as error:
@@ -418,3 +435,9 @@ def near_copy(entry: Entry, policy: Policy, now: float) -> Entry:
         tags=entry.tags,
         version=entry.version,
     )
+
+
+def _arrival(outcome: Loaded | Failed, settled: Settled) -> Arrival:
+    if isinstance(outcome, Failed):
+        return Arrival(value=settled.value, stale=True)
+    return Arrival(value=settled.value, tags=outcome.tags)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from acache._overlay import Overlay, Standing
 from acache._process import Process, log
-from acache.errors import JournalFailed, SourceRefused
+from acache.errors import SourceRefused
 from acache.events import BatchFlushed, FlushFailed, WriteBuried, WriteRefused
 from acache.protocols import Journal, Saved, WritableSource
 
@@ -171,7 +171,7 @@ class Flusher:
         return {"versions": {each.id: each.write.sequence for each in batch if each.id in wanted}}
 
     async def _end(self, batch: Sequence[Standing], saved: Saved[Any, Any]) -> None:
-        for id in saved.refused:  # noqa: A001
+        for id in saved.refused:
             self._process.emit(WriteRefused(key=next(each.write.key for each in batch if each.id == id)))
         await self._drop(batch, saved)
         await self._journal.acknowledge({each.write.key: each.write.sequence for each in batch})
@@ -191,7 +191,7 @@ class Flusher:
 
     def _tell(self) -> None:
         """Wake those who wait for writes that are pending no longer."""
-        still = []
+        still: list[tuple[dict[str, int], asyncio.Future[None]]] = []
         for wanted, waiter in self._waiters:
             if waiter.done():
                 continue

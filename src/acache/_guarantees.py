@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 
-def guarantees(*, remote: str | None, leases: bool, feed: bool, near: bool, signed: bool) -> Mapping[str, str]:
+def guarantees(
+    *, remote: str | None, leases: bool, feed: bool, near: bool, signed: bool
+) -> Mapping[str, str]:
     """Return one sentence for each promise. *remote* names the remote store, if there is one."""
     process = "in this process"
     fleet = "in every process of the fleet" if leases else process
@@ -21,7 +23,9 @@ def guarantees(*, remote: str | None, leases: bool, feed: bool, near: bool, sign
         "P8 nothing unsafe by default": (
             "holds; values are held by reference and never encoded"
             if remote is None
-            else f"holds; entries are {'signed' if signed else 'not signed: who can write to the store can forge'}"
+            else "holds; entries are signed"
+            if signed
+            else "holds; entries are not signed: who can write to the store can forge them"
         ),
         "P9 nothing leaks": "holds",
     }

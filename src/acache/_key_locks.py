@@ -1,7 +1,7 @@
 """One writer per key in this process, first come first served."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
@@ -17,7 +17,7 @@ class KeyLocks:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
-    async def held(self, keys: Iterable[str]) -> AsyncIterator[None]:
+    async def held(self, keys: Iterable[str]) -> AsyncGenerator[None]:
         """Hold all of *keys*, taken in one order, so that two holders never wait for each other."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:

@@ -46,5 +46,9 @@ def memo_expression(template: Template, shape: CallShape, names: Names) -> str:
     source = f"def {build}({given}):\n    {unpacked} = {given}\n    return {expression}"
     exec(source, builder.values)  # noqa: S102 - our own source
     memo = names.bind("memo", KeyMemo(builder.values[build]))  # type: ignore[arg-type]
-    tests = (f"{field}.__class__ is {names.bind(kind.__name__, kind)}" for field, kind in zip(fields, kinds, strict=True) if kind)
+    tests = (
+        f"{field}.__class__ is {names.bind(kind.__name__, kind)}"
+        for field, kind in zip(fields, kinds, strict=True)
+        if kind
+    )
     return f"({memo}[{arguments}] if {' and '.join(tests)} else {expression})"

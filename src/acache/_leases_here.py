@@ -84,7 +84,9 @@ class LeasesHere:
                 items = [Item(key=name, data=version, ttl=LONG) for name, version in made.items()]
                 await self._store.set_many(items)
         current = (version or made.get(name) for name, version in zip(names, found, strict=True))
-        return [None if self._on_tags.fenced(tag) else version for tag, version in zip(tags, current, strict=True)]
+        return [
+            None if self._on_tags.fenced(tag) else version for tag, version in zip(tags, current, strict=True)
+        ]
 
     async def stamp(self, namespace: str) -> bytes:
         """Return the namespace's stamp, made if missing."""
@@ -138,7 +140,7 @@ class LeasesHere:
         keys: Sequence[str],
         tags: Sequence[str],
         *,
-        keep: Mapping[str, bytes] = {},  # noqa: B006 - never changed
+        keep: Mapping[str, bytes] = {},
         message: bytes | None,
     ) -> None:
         """Delete entries and versions, end leases, taint fences."""

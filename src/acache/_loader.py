@@ -7,9 +7,9 @@ from typing import Any
 
 from acache._batching import Batch
 from acache._loading import LOADING, NOT_MODIFIED, Loading, current
-from acache._policy import Failed, Loaded, unique
-from acache._process import Call, CacheFlight, Process
-from acache._singleflight import Node
+from acache._policy import Failed, Loaded, settle, unique
+from acache._process import CacheFlight, Call, Process
+from acache._singleflight import Node, begin, copied
 from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import Event, LoadFailed, RefreshFailed
 
@@ -40,18 +40,22 @@ class Loader:
         said = Loading()
 
         async def load() -> object:
-            found = await group.load(ids)
+            found = await begin(lambda: group.load(ids), call.tally.name)
             if not isinstance(found, Mapping):
                 kind = type(found).__name__
                 raise TypeError(f"{call.tally.name} must return a mapping from id to value, not {kind}")
-            return found
+            mapping: Mapping[Any, Any] = found
+            return mapping
 
         outcome = await self._run(batch, load, call, said, nested=batch.nested, key=call.tally.name)
+        trace = outcome.error.__traceback__ if isinstance(outcome, Failed) else None
 
         def take(flight: CacheFlight) -> Loaded | Failed:
             if isinstance(outcome, Failed):
-                return self.note(flight, outcome)
-            loaded = Loaded(
+                # Each flight raises an error of its own, or at least from where this one came.
+                error = copied(outcome.error) if batch.waiting > 1 else outcome.error
+                return Failed(error=error.with_traceback(trace))
+            return Loaded(
                 value=outcome.value.get(flight.call.id),  # type: ignore[attr-defined]
                 born=outcome.born,
                 delta=outcome.delta,
@@ -59,23 +63,30 @@ class Loader:
                 tags=unique((*flight.call.tags, *outcome.tags)),
                 skip=outcome.skip,
             )
-            return self.note(flight, loaded)
 
         return take
 
-    def join_batch(
-        self, flight: CacheFlight, landed: Callable[[Loaded | Failed], None]
-    ) -> Batch[Any, Any]:
+    def join_batch(self, flight: CacheFlight, landed: Callable[[Loaded | Failed], None]) -> Batch[Any, Any]:
         """Have the flight's id loaded with others of this tick; *landed* gets its outcome."""
         call = flight.call
         assert call.group is not None  # noqa: S101 - only flights of a group come here
 
-        async def send(batch: Batch[Any, Any], ids: Sequence[Any]) -> Callable[[CacheFlight], Loaded | Failed]:
+        async def send(
+            batch: Batch[Any, Any], ids: Sequence[Any]
+        ) -> Callable[[CacheFlight], Loaded | Failed]:
             return await self.load_many(batch, ids, call)
 
-        def one(take: Callable[[CacheFlight], Loaded | Failed] | None, error: BaseException | None) -> None:
-            cancelled = LoadCancelled(f"the batch load of {flight.key!r} was cancelled, or its cache was closed")
-            landed(take(flight) if take is not None else Failed(error=error or cancelled))
+        def one(take: Callable[[CacheFlight], Loaded | Failed] | None, error: Exception | None) -> None:
+            outcome: Loaded | Failed
+            if take is None:
+                cancelled = f"the batch load of {flight.key!r} was cancelled, or its cache was closed"
+                outcome = Failed(error=error or LoadCancelled(cancelled))
+            else:
+                try:
+                    outcome = take(flight)
+                except Exception as problem:  # noqa: BLE001 - of the mapping that the loader returned
+                    outcome = Failed(error=problem)
+            landed(self.note(flight, outcome))
 
         batch = self._process.loads.add(call.group.identity, send, call.id, one)
         batch.nested = batch.nested or flight.nested
@@ -98,7 +109,14 @@ class Loader:
             raise
 
     async def _run(
-        self, node: Node, load: Callable[[], Awaitable[object]], call: Call, said: Loading, *, nested: bool, key: str
+        self,
+        node: Node,
+        load: Callable[[], Awaitable[object]],
+        call: Call,
+        said: Loading,
+        *,
+        nested: bool,
+        key: str,
     ) -> Loaded | Failed:
         process = self._process
         slots = process.slots
@@ -108,40 +126,46 @@ class Loader:
                 token = LOADING.set(said)
                 born = process.clock.monotonic()
                 call.tally.loads += 1
+                scope = asyncio.timeout(limit)
                 try:
-                    async with asyncio.timeout(limit) as scope:
-                        value = await load()
+                    async with scope:
+                        value = await begin(load, key)
                 except TimeoutError as error:
                     if not scope.expired():
                         raise
-                    message = f"the load of {key!r} took longer than max_load_time={limit:g} s and was cancelled"
+                    message = (
+                        f"the load of {key!r} took longer than max_load_time={limit:g} s and was cancelled"
+                    )
                     raise LoadTimeout(message) from error
                 finally:
+                    said.over = True
                     LOADING.reset(token)
+            delta = process.clock.monotonic() - born
+            tags = said.all_tags
         except Exception as error:  # noqa: BLE001 - an outcome: it goes to those who wait
+            call.tally.errors += 1
             return Failed(error=error)
-        delta = process.clock.monotonic() - born
         call.tally.load_time.add(delta)
         return Loaded(
             value=value,
             born=born,
             delta=delta,
             ttl=said.ttl,
-            tags=call.tags if said.tags <= set(call.tags) else tuple(sorted(said.tags)),
+            tags=tags,
             skip=said.skipped,
             not_modified=value is NOT_MODIFIED,
         )
 
     def note(self, flight: CacheFlight, outcome: Loaded | Failed) -> Loaded | Failed:
-        """Count and tell a failed outcome; hand it on."""
+        """Tell of a failed outcome; hand it on."""
         if isinstance(outcome, Failed):
             call, error = flight.call, outcome.error
-            call.tally.errors += 1
             name, kind = call.tally.name, type(error).__name__
             if flight.refresh and not flight.waiting:
                 event: Event = RefreshFailed(function=name, key=flight.key, error=kind, cause=error)
             else:
-                stale = flight.old is not None
+                now = self._process.clock.monotonic()
+                stale = settle(outcome, flight.old, now=now, policy=call.policy).stale
                 event = LoadFailed(function=name, key=flight.key, error=kind, served_stale=stale, cause=error)
             self._process.emit(event)
         return outcome

@@ -8,6 +8,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from acache._decorators import Wiring, dress
 from acache._keys import Template, finish, key_template
+from acache._policy import Options, Policy
 from acache._process import Call, Group
 from acache._signature import CallShape
 from acache._stats import Stats
@@ -16,16 +17,14 @@ from acache._wrapper import WrappedMethod, check_async, generate, result_type
 P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-K_con = TypeVar("K_con", bound=Hashable, contravariant=True)
-V_co = TypeVar("V_co", covariant=True)
 
 
-class CachedMany(Protocol[K, P, V_co]):
+class CachedMany(Protocol[K, P, V]):
     """An async function from ids to a mapping, cached per id."""
 
     def __call__(
         self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, dict[K, V_co]]:
+    ) -> Coroutine[Any, Any, dict[K, V]]:
         """Return the values of those of *ids* that exist."""
         ...
 
@@ -33,17 +32,17 @@ class CachedMany(Protocol[K, P, V_co]):
         """Drop the values of *ids*."""
         ...
 
-    async def refresh(self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V_co]:
+    async def refresh(self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Load *ids* now and store them."""
         ...
 
     def uncached(
         self, ids: Iterable[K], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, Mapping[K, V_co]]:
+    ) -> Coroutine[Any, Any, Mapping[K, V]]:
         """Call the function itself."""
         ...
 
-    def key(self, id: K, /, *args: P.args, **kwargs: P.kwargs) -> str:  # noqa: A002
+    def key(self, id: K, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of one id."""
         ...
 
@@ -116,7 +115,7 @@ class ManyWiring(Wiring):
         together = Group(identity=(self.name, group), load=load)
 
         def call_of(key: str) -> Call:
-            id = ids[key]  # noqa: A001 - the field's word
+            id = ids[key]
             return self.call(group=together, id=id, tags=tuple(map(finish, tags(id))))
 
         return call_of
@@ -130,16 +129,24 @@ class ManyWiring(Wiring):
 def wrap_many(
     function: Callable[..., Any],
     template: str | None,
-    tags: Iterable[str],
-    wiring_of: Callable[..., ManyWiring],
+    tags: Sequence[str],
+    *,
+    options: Options,
+    policy: Policy | None,
 ) -> tuple[Any, ManyWiring, Template]:
     """Return the cached form of a batch function, how it is wired, and its template."""
     check_async(function, "cached_many")
     shape = CallShape.of(function)
     keys = key_template(shape, template, batch=True)
     arguments = get_args(result_type(function))
-    value_type = arguments[1] if len(arguments) == 2 else Any  # noqa: PLR2004 - Mapping[K, V]
-    wiring = wiring_of(name=shape.name, plannable=template is not None, type=value_type)
+    value_type = arguments[1] if len(arguments) == 2 else Any
+    wiring = ManyWiring(
+        name=shape.name,
+        options=options,
+        policy=policy,
+        plannable=template is not None or bool(tags),
+        type=value_type,
+    )
     bind = _compile(function, shape, keys, [Template.parse(tag) for tag in tags], wiring)
     if shape.instance is None:
         return dress(function, bind, wiring), wiring, keys
@@ -155,12 +162,21 @@ def wrap_many(
 
 
 def _compile(
-    function: Callable[..., Any], shape: CallShape, template: Template, tags: Iterable[Template], wiring: ManyWiring
+    function: Callable[..., Any],
+    shape: CallShape,
+    template: Template,
+    tags: Iterable[Template],
+    wiring: ManyWiring,
 ) -> Callable[[object], Any]:
     names = shape.names()
     item = names.fresh("item")
     blank = names.bind("blank", None)
-    others = replace(shape, parameters=tuple(each for each in shape.parameters if each.name not in (shape.iterable, shape.instance)))
+    others = replace(
+        shape,
+        parameters=tuple(
+            each for each in shape.parameters if each.name not in (shape.iterable, shape.instance)
+        ),
+    )
     each_tag = (f"{tag.expression(shape, names, item=item)}, " for tag in tags)
     source = {
         "DEFINITION": shape.definition(names, bound=shape.instance is not None),
@@ -174,7 +190,7 @@ def _compile(
         "TAGS_EXPRESSION": "".join(("(", *each_tag, ")")),
     }
     constants = {
-        "IDS_OF": partial(_ids_of, shape.name, shape.iterable),
+        "IDS_OF": partial(_ids_of, shape.name, shape.iterable or "ids"),
         "READ": wiring.read_many,
         "RELOAD": wiring.refresh_many,
         "DROP": wiring.drop_many,
@@ -187,4 +203,5 @@ def _compile(
 def _ids_of(function: str, parameter: str, ids: object) -> list[Any]:
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise TypeError(f"{function}: {parameter} takes an iterable of ids, not {type(ids).__name__}")
-    return list(ids)
+    each: Iterable[Any] = ids
+    return list(each)

@@ -44,7 +44,13 @@ class Packer:
         self._counts: dict[object, int] = {}
 
     def pack(
-        self, key: str, entry: Entry, type: object, *, space: bytes, versions: Mapping[str, bytes]  # noqa: A002
+        self,
+        key: str,
+        entry: Entry,
+        type: object,
+        *,
+        space: bytes,
+        versions: Mapping[str, bytes],
     ) -> bytes:
         """Return the bytes to store; CodecError if the value would not come back as it is."""
         offset = self._clock.time() - self._clock.monotonic()
@@ -69,7 +75,7 @@ class Packer:
         )
         return self._sealer.seal(key, stored)
 
-    def unpack(self, key: str, data: bytes, type: object, *, beta: float) -> Read:  # noqa: A002
+    def unpack(self, key: str, data: bytes, type: object, *, beta: float) -> Read:
         """Return the entry in *data*; CodecError, and nothing else, for what is none of ours."""
         stored = self._sealer.open(key, data)
         if stored.codec != self._codec.name:
@@ -90,7 +96,7 @@ class Packer:
         )
         return Read(entry=entry, data=data, versions=stored.tags, space=stored.space)
 
-    def _decode(self, payload: bytes, type: object) -> Any:  # noqa: A002
+    def _decode(self, payload: bytes, type: object) -> Any:
         try:
             decode = self._decoders.get(type)
         except TypeError:  # an unhashable annotation
@@ -101,7 +107,7 @@ class Packer:
             decode = self._decoders[type] = decoder(self._codec, type)
         return decode(payload)
 
-    def _is_checked(self, type: object) -> bool:  # noqa: A002
+    def _is_checked(self, type: object) -> bool:
         try:
             count = self._counts.get(type, 0)
             if len(self._counts) >= MAX_TYPES:

@@ -130,7 +130,7 @@ class Policy:
     Share one between functions, or name single options at the call: what the call names overrides
     its `policy=`, which overrides the cache's defaults. Raises InvalidPolicy for a senseless value."""
 
-    ttl: float | None | Unset = UNSET
+    ttl: float | Unset | None = UNSET
     """How long a value is fresh; None = until invalidated."""
     beta: float = 1.0
     """XFetch eagerness; 0 turns early refresh off."""
@@ -190,7 +190,8 @@ class Policy:
 
     def __repr__(self) -> str:
         """Show what was named."""
-        return f"Policy({', '.join(f'{name}={getattr(self, name)!r}' for name in _DEFAULTS if name in self.named)})"
+        shown = (f"{name}={getattr(self, name)!r}" for name in _DEFAULTS if name in self.named)
+        return f"Policy({', '.join(shown)})"
 
     @property
     def patient(self) -> bool:
@@ -217,9 +218,7 @@ _DEFAULTS: Final[dict[str, object]] = {
 }
 
 
-def plan(
-    where: str, options: Options, *, policy: Policy | None, default: Policy, plannable: bool
-) -> Policy:
+def plan(where: str, options: Options, *, policy: Policy | None, default: Policy, plannable: bool) -> Policy:
     """Return the policy of one caching call.
 
     *plannable* says whether something could ever invalidate the call's keys: tags, or a key of the
@@ -259,9 +258,7 @@ FRESH, EARLY, STALE = Verdict.FRESH, Verdict.EARLY, Verdict.STALE
 HELD, GRACE, MISS = Verdict.HELD, Verdict.GRACE, Verdict.MISS
 
 
-def decide(
-    entry: Entry | None, *, now: float, rand: float, policy: Policy, retry_at: float = 0.0
-) -> Verdict:
+def decide(entry: Entry | None, *, now: float, rand: float, policy: Policy, retry_at: float = 0.0) -> Verdict:
     """Return what *entry* is worth at *now*.
 
     *rand* is uniform in (0, 1], drawn for this read alone. *retry_at* is the earliest time for
@@ -293,7 +290,7 @@ class Loaded:
     value: object
     born: float  # when the load began
     delta: float
-    ttl: float | None | Unset = UNSET
+    ttl: float | Unset | None = UNSET
     tags: tuple[str, ...] = ()
     skip: bool = False
     not_modified: bool = False
@@ -332,7 +329,14 @@ def settle(
     if refused or (ttl is not None and ttl + policy.keep <= 0) or (value is None and ttl == 0):
         return Settled(value=value)
     entry = entry_of(
-        value, ttl, now=now, policy=policy, rand=rand, born=outcome.born, delta=outcome.delta, tags=outcome.tags
+        value,
+        ttl,
+        now=now,
+        policy=policy,
+        rand=rand,
+        born=outcome.born,
+        delta=outcome.delta,
+        tags=outcome.tags,
     )
     return Settled(entry=entry, value=value)
 

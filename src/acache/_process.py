@@ -70,10 +70,31 @@ class Arrival:
 class CacheFlight(Flight[Arrival]):
     """A flight of the cache: a load, or a look into the remote store that may become one."""
 
-    __slots__ = ("call", "context", "elected", "mark", "near_mark", "nested", "old", "on_void", "refresh", "started", "tags")
+    __slots__ = (
+        "call",
+        "context",
+        "elected",
+        "mark",
+        "near_mark",
+        "nested",
+        "old",
+        "on_void",
+        "refresh",
+        "started",
+        "tags",
+    )
 
     def __init__(
-        self, key: str, flights: Flights[Any], *, call: Call, mark: int, near_mark: int, old: Entry | None, refresh: bool, now: float
+        self,
+        key: str,
+        flights: Flights[Any],
+        *,
+        call: Call,
+        mark: int,
+        near_mark: int,
+        old: Entry | None,
+        refresh: bool,
+        now: float,
     ) -> None:
         """Start to fly for *call* at the ledger's *mark*; *old* stands meanwhile."""
         super().__init__(key, flights)
@@ -83,7 +104,7 @@ class CacheFlight(Flight[Arrival]):
         self.old = old
         self.refresh = refresh  # nobody needs its result: what stands can be served
         self.started = now
-        self.nested = LOADING.get() is not None
+        self.nested = inside_a_load()  # it runs in that one's slot
         self.tags = call.tags
         self.context: contextvars.Context | None = None  # for its load, if the first caller's counts
         self.elected = False  # one waiter has been chosen to have the found entry refreshed
@@ -240,8 +261,10 @@ class Process:
             flight.on_void()
 
     def current(self, flight: CacheFlight, tags: Iterable[str] = ()) -> bool:
-        """Say whether nothing was heard of the flight's key and tags since it began."""
-        return self.drops.quiet(flight.key, (*flight.tags, *tags), since=flight.mark)
+        """Say whether nothing was heard of the flight's key and tags since it began.
+
+        One that was abandoned may have a successor, whose value is newer."""
+        return not flight.abandoned and self.drops.quiet(flight.key, (*flight.tags, *tags), since=flight.mark)
 
     def hold_off(self, key: str, until: float) -> None:
         """No other attempt to load *key* before *until* while an old value can be served."""
@@ -277,6 +300,12 @@ class Process:
 
 
 MAX_HELD: Final = 4096
+
+
+def inside_a_load() -> bool:
+    """Say whether the current code is part of a load that runs."""
+    load = LOADING.get()
+    return load is not None and not load.over
 
 
 def _nothing(_: str) -> None:

@@ -31,7 +31,9 @@ def open_store(url: str) -> LocalStore | RemoteStore:
     factories = _found("acache.stores")
     if scheme not in factories:
         install = KNOWN_ELSEWHERE.get(scheme)
-        remedy = f"install {install}" if install else f"installed are {', '.join(sorted(factories)) or 'none'}"
+        remedy = (
+            f"install {install}" if install else f"installed are {', '.join(sorted(factories)) or 'none'}"
+        )
         raise UnknownScheme(f"no store serves the scheme {scheme!r}: {remedy}")
     factory: Callable[[str], LocalStore | RemoteStore] = factories[scheme].load()
     return factory(url)
@@ -41,5 +43,7 @@ def find_codec(name: str) -> Any:
     """Return the codec class or factory of this name that a plugin registered."""
     codecs = _found("acache.codecs")
     if name not in codecs:
-        raise ConfigurationError(f"no codec is named {name!r}: installed are {', '.join(sorted(codecs)) or 'none'}")
+        raise ConfigurationError(
+            f"no codec is named {name!r}: installed are {', '.join(sorted(codecs)) or 'none'}"
+        )
     return codecs[name].load()

@@ -59,7 +59,9 @@ class Remote:
 
     # --- verbs ---
 
-    async def peek(self, keys: Sequence[str], tags: Sequence[str]) -> tuple[list[bytes | None], dict[str, bytes | None]]:
+    async def peek(
+        self, keys: Sequence[str], tags: Sequence[str]
+    ) -> tuple[list[bytes | None], dict[str, bytes | None]]:
         """Return the bytes of *keys*, and the version of each of *tags*."""
         found, versions = await self._ask("peek", self.store.peek(self.names(keys), self.names(tags)))
         return found, dict(zip(tags, versions, strict=True))
@@ -120,7 +122,9 @@ class Remote:
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, message: bytes | None
     ) -> None:
         """End a token's claims."""
-        await self._ask("release", self.store.release(self.names(keys), self.names(tags), token, message=message))
+        await self._ask(
+            "release", self.store.release(self.names(keys), self.names(tags), token, message=message)
+        )
 
     async def claims(self, key: str) -> Sequence[Claim]:
         """Return what stands on *key*."""

@@ -24,6 +24,7 @@ from acache.codecs import BUILTIN, AnyCodec, MsgpackCodec, check_signing, check_
 from acache.errors import ConfigurationError
 from acache.protocols import Codec, Feed, Leases, LocalStore, RemoteStore
 
+NO_DEFAULTS = Policy()
 DEFAULT_NEAR = "memory://?max_entries=10000"
 
 
@@ -34,7 +35,7 @@ class Settings:
     store: str | LocalStore | RemoteStore | None = None
     near: str | LocalStore | bool | None = None
     namespace: str = "default"
-    policy: Policy = Policy()
+    policy: Policy = NO_DEFAULTS
     codec: str | Codec | None = None
     signing_keys: tuple[bytes, ...] = ()
     max_loads: int | None = None
@@ -97,7 +98,9 @@ def check(settings: Settings) -> None:
             f'on_lost_invalidation={settings.on_lost_invalidation!r} must be "retry" or "raise"'
         )
     if settings.policy.ttl is not UNSET:
-        raise ConfigurationError("policy= of a cache may carry everything but ttl: name it where values are made")
+        raise ConfigurationError(
+            "policy= of a cache may carry everything but ttl: name it where values are made"
+        )
 
 
 def _process(settings: Settings, near: LocalStore | None) -> Process:
@@ -178,4 +181,4 @@ def _has(store: object, names: Iterable[str]) -> bool:
 def adopt_clock(store: object, clock: Clock) -> None:
     """Let a store that reads a clock read the cache's."""
     if hasattr(store, "clock"):
-        store.clock = clock  # type: ignore[attr-defined]
+        setattr(store, "clock", clock)  # noqa: B010 - the protocol does not know it

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -35,7 +36,8 @@ class Node:
 
     def reaches(self, goal: "Node") -> bool:
         """Say whether this node waits, directly or through others, for *goal*."""
-        todo, seen = [self], {self}
+        todo: list[Node] = [self]
+        seen: set[Node] = {self}
         while todo:
             node = todo.pop()
             if node is goal:
@@ -341,7 +343,7 @@ class Singleflight:
         if flight is None:
             flight = Flight[T](key, flights)
             flights.add(flight)
-            launch(flight, lambda: _await(load), context=copy_context(), keep=self._own)
+            launch(flight, lambda: begin(load, key), context=copy_context(), keep=self._own)
         return await flight.join(timeout)
 
     def forget(self, key: str) -> None:
@@ -364,8 +366,15 @@ class Singleflight:
         return self._flights
 
 
-async def _await(load: Callable[[], Awaitable[T]]) -> T:
-    return await load()
+async def begin(load: Callable[[], Awaitable[T]], name: str) -> T:
+    """Return what *load* does; TypeError for one that is not async, in the words of its caller."""
+    made = load()
+    if not isawaitable(made):
+        raise TypeError(
+            f"the loader of {name!r} returned {type(made).__name__}, which cannot be awaited: pass an"
+            " async function"
+        )
+    return await made
 
 
 def running_loop() -> asyncio.AbstractEventLoop:

@@ -1,7 +1,7 @@
 """How many loads run at once, so that a cold start cannot flood the source."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from acache._singleflight import Node
@@ -29,7 +29,7 @@ class Slots:
         return len(self._queue)
 
     @asynccontextmanager
-    async def taken(self, node: Node) -> AsyncIterator[None]:
+    async def taken(self, node: Node) -> AsyncGenerator[None]:
         """Hold a slot for *node*. Raises Overloaded if too many wait; cancelling is safe."""
         held = await self._take(node)
         try:
@@ -50,7 +50,8 @@ class Slots:
             return True
         if len(self._queue) >= self._max_queue:
             raise Overloaded(f"all loads are taken and {self._max_queue} wait: raise max_loads or max_queue")
-        waiter = self._queue[node] = self._loop.create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        self._queue[node] = waiter
         try:
             return await waiter
         except asyncio.CancelledError:

@@ -37,7 +37,10 @@ class Solo:
         process, call = self._process, flight.call
         if call.group is None:
             launch(
-                flight, lambda: self._fly(flight), context=process.load_context(), keep=process.background.keep
+                flight,
+                lambda: self._fly(flight),
+                context=process.load_context(),
+                keep=process.background.keep,
             )
             return
 
@@ -92,12 +95,12 @@ class Solo:
 
     # --- reads and writes ---------------------------------------------------------------------------
 
-    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:  # noqa: A002
+    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:
         """Return what else than near may hold *keys*: nothing."""
         del keys, type
         return {}
 
-    async def set(self, items: Mapping[str, Entry], type: object) -> None:  # noqa: A002
+    async def set(self, items: Mapping[str, Entry], type: object) -> None:
         """Store *items*, unless a writer is at work on one, which is then dropped and tainted."""
         del type
         process = self._process

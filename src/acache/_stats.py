@@ -41,7 +41,7 @@ class Histogram:
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= rank:
-                return _SMALLEST * 2.0 ** (bucket / _BUCKETS_PER_OCTAVE)
+                return float(_SMALLEST * 2.0 ** (bucket / _BUCKETS_PER_OCTAVE))
         return 0.0
 
 
@@ -177,7 +177,9 @@ class Report:
         head = ("function", "hits", "misses", "loads", "ratio", "load p50", "hit p50", "saved", "verdict")
         rows = [head, *(_row(function) for function in self.functions)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        ]
         notes = [f"! {f.name}: {warning}" for f in self.functions for warning in f.warnings]
         return "\n".join([*(line.rstrip() for line in lines), *notes])
 
@@ -216,7 +218,7 @@ def judge(tally: Tally, *, invalidated: bool, until_invalidated: bool) -> Functi
         verdict: Worth = "not enough data"
     else:
         verdict = "worth it" if load.mean > hit.mean else "costs more than it saves"
-    warnings = []
+    warnings: list[str] = []
     if until_invalidated and not invalidated and load.count:
         warnings.append("kept until invalidated, and nothing has invalidated it yet")
     if tally.warned:

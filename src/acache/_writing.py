@@ -44,7 +44,9 @@ class Fence:
             raise ValueError(f"commit of {key!r}: it is not among the keys of this writing()")
         strangers = set(commit.tags).difference(self._tags)
         if strangers:
-            raise ValueError(f"commit of {key!r}: tags {sorted(strangers)} are not among those of this writing()")
+            raise ValueError(
+                f"commit of {key!r}: tags {sorted(strangers)} are not among those of this writing()"
+            )
         self._commits[key] = commit
 
     @property

@@ -1,22 +1,19 @@
 """Where time comes from. The only module of the core that reads it."""
 
 import time
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 
 class Clock(Protocol):
     """Two readings in seconds: of the wall, which hosts share, and of a clock that never goes back.
 
-    Both are looked up once and then called directly, so they must be stable attributes."""
+    Both are looked up once and then called directly, so they must stay the same."""
 
-    @property
-    def time(self) -> Callable[[], float]:
+    def time(self) -> float:
         """Return seconds since the epoch."""
         ...
 
-    @property
-    def monotonic(self) -> Callable[[], float]:
+    def monotonic(self) -> float:
         """Return seconds since some fixed point; never goes back."""
         ...
 
@@ -30,4 +27,4 @@ class SystemClock:
     __slots__ = ()
 
 
-SYSTEM_CLOCK: Final = SystemClock()
+SYSTEM_CLOCK: Final = cast("Clock", SystemClock())

@@ -46,6 +46,7 @@ __all__ = [
 
 K = TypeVar("K")
 V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 
 
 # --- stores -----------------------------------------------------------------------------------------
@@ -277,13 +278,13 @@ class Feed(Protocol):
 
 
 @runtime_checkable
-class Source(Protocol[K, V]):
+class Source(Protocol[K, V_co]):
     """A system of record that values are loaded from.
 
     Raises `SourceUnavailable` if trying again may help and `SourceRefused` if it will not, each
     with the cause kept. An id that a successful `load` does not return does not exist."""
 
-    async def load(self, keys: Sequence[K]) -> Mapping[K, V]:
+    async def load(self, keys: Sequence[K]) -> Mapping[K, V_co]:
         """Return the values of those of *keys* that exist."""
         ...
 
@@ -292,7 +293,7 @@ class Source(Protocol[K, V]):
 class Saved(Generic[K, V]):
     """What became of a batch of writes."""
 
-    rows: Mapping[K, V] = field(default_factory=dict)  # as the source holds them, where they differ
+    rows: Mapping[K, V] = field(default_factory=dict[K, V])  # as the source holds them, where they differ
     refused: tuple[K, ...] = ()  # older than what the source holds (version guard)
 
 
@@ -403,6 +404,6 @@ class Codec(Protocol):
         """Return *value* as bytes."""
         ...
 
-    def decode(self, data: bytes, type: object) -> object:  # noqa: A002 - the field's word
+    def decode(self, data: bytes, type: object) -> object:
         """Return the value in *data* as an instance of *type*; `typing.Any` where nothing is known."""
         ...

@@ -28,7 +28,7 @@ class ReadThrough(Generic[K, V]):
         *,
         key: str,
         tags: Iterable[str] = (),
-        type: Any = Any,  # noqa: A002
+        type: Any = Any,
         policy: Policy | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -44,7 +44,7 @@ class ReadThrough(Generic[K, V]):
         self._reader = cache.reader(f"{self.__class__.__name__}({key})", type=type, policy=policy, **options)
         self._group = Group(identity=self, load=self._load)
 
-    async def get(self, id: K) -> V | None:  # noqa: A002
+    async def get(self, id: K) -> V | None:
         """Return the value of *id*, None if it does not exist.
 
         Raises what the source raises (SourceUnavailable, SourceRefused), LoadTimeout. Cancelling is
@@ -61,15 +61,15 @@ class ReadThrough(Generic[K, V]):
         """Drop what is cached of *ids*."""
         await self._cache.invalidate(*map(self.key, ids))
 
-    def key(self, id: K) -> str:  # noqa: A002
+    def key(self, id: K) -> str:
         """Return the cache key of *id*."""
         return self._key.format(id) if self._key.fields else self._key.text
 
-    def tags(self, id: K) -> tuple[str, ...]:  # noqa: A002
+    def tags(self, id: K) -> tuple[str, ...]:
         """Return the tags of *id*."""
         return tuple(tag.format(id) if tag.fields else tag.text for tag in self._tags)
 
-    def _call(self, id: K) -> Call:  # noqa: A002
+    def _call(self, id: K) -> Call:
         return self._reader.call(group=self._group, id=id, tags=self.tags(id))
 
     async def _load(self, ids: Sequence[K]) -> Mapping[K, V]:

@@ -4,7 +4,7 @@ A write that `put` has acknowledged reaches the source although the process is k
 (P7), if the journal is durable. Until then reads through the pattern see it first."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
 from itertools import chain
@@ -48,7 +48,7 @@ class WriteBehind(ReadThrough[K, V]):
         key: str,
         journal: Journal,
         tags: Iterable[str] = (),
-        type: Any = Any,  # noqa: A002
+        type: Any = Any,
         id_type: Any = Any,
         codec: Codec | None = None,
         batch_size: int = 500,
@@ -71,7 +71,9 @@ class WriteBehind(ReadThrough[K, V]):
         if batch_size < 1 or max_backlog < 1:
             raise ConfigurationError("batch_size and max_backlog must be at least 1")
         if max_rate is not None and not max_rate > 0:
-            raise ConfigurationError(f"max_rate={max_rate!r} must be more than zero records per second, or None")
+            raise ConfigurationError(
+                f"max_rate={max_rate!r} must be more than zero records per second, or None"
+            )
         super().__init__(cache, source, key=key, tags=tags, type=type, policy=policy, **options)
         self._journal = journal
         self._codec = codec or MsgpackCodec()
@@ -118,9 +120,9 @@ class WriteBehind(ReadThrough[K, V]):
         self._sequence = max(self._sequence, await self._journal.last())
         now = self._process.clock.monotonic()
         async for write in self._journal.recover():
-            id = self._decode_id(write.id)  # noqa: A001
+            id = self._decode_id(write.id)
             value = None if write.payload is None else self._decode_value(write.payload)
-            self._overlay.add(Standing(write=write, id=cast("Hashable", id), value=value, since=now))
+            self._overlay.add(Standing(write=write, id=id, value=value, since=now))
         self._dead = sum([1 async for _ in self._journal.dead()])
         self._flusher.buried = 0
         background.start(self._flusher.run())
@@ -145,7 +147,7 @@ class WriteBehind(ReadThrough[K, V]):
 
     # --- reading ------------------------------------------------------------------------------------
 
-    async def get(self, id: K) -> V | None:  # noqa: A002
+    async def get(self, id: K) -> V | None:
         """Return the value of *id*, acknowledged writes included; None if it does not exist."""
         await self._start()
         standing = self._overlay.get(self.key(id))
@@ -158,7 +160,7 @@ class WriteBehind(ReadThrough[K, V]):
         await self._start()
         found: dict[K, V] = {}
         away: list[K] = []
-        for id in ids:  # noqa: A001
+        for id in ids:
             standing = self._overlay.get(self.key(id))
             if standing is None:
                 away.append(id)
@@ -168,7 +170,7 @@ class WriteBehind(ReadThrough[K, V]):
 
     # --- writing ------------------------------------------------------------------------------------
 
-    async def put(self, id: K, value: V) -> None:  # noqa: A002
+    async def put(self, id: K, value: V) -> None:
         """Write *value*; when this returns the write is in the journal and will reach the source.
 
         Raises JournalFailed (not acknowledged), BacklogFull, CodecError. If the caller is cancelled
@@ -185,7 +187,7 @@ class WriteBehind(ReadThrough[K, V]):
         """Remove *ids*; a removal is a write like any other."""
         await self._write(dict.fromkeys(ids))
 
-    async def update(self, id: K, change: Callable[[V | None], V | Awaitable[V]]) -> V:  # noqa: A002
+    async def update(self, id: K, change: Callable[[V | None], V | Awaitable[V]]) -> V:
         """Read *id*, put what *change* makes of it, and return that.
 
         *change*, a plain or an async function, gets None for an id that does not exist. Updates and
@@ -216,7 +218,7 @@ class WriteBehind(ReadThrough[K, V]):
     ) -> None:
         tags = {key: self.tags(id) for key, id in keys.items()}
         async with self._cache.writing(*keys, tags=unique(chain.from_iterable(tags.values()))) as writer:
-            writes = [self._next(key, id, payloads[id], tags[key]) for key, id in keys.items()]
+            writes = [self._next(key, payloads[id], tags[key]) for key, id in keys.items()]
             await self._journal.append(writes)
             now = self._process.clock.monotonic()
             standings = [
@@ -233,18 +235,23 @@ class WriteBehind(ReadThrough[K, V]):
         self._flusher.wake()
 
     def _next(
-        self, key: str, id: K, payload: tuple[bytes, bytes | None], tags: tuple[str, ...]  # noqa: A002
+        self,
+        key: str,
+        payload: tuple[bytes, bytes | None],
+        tags: tuple[str, ...],
     ) -> Write:
         """Return the next write; numbers never repeat, also over a journal that was emptied."""
         at = self._process.clock.time()
         self._sequence = max(self._sequence + 1, int(at * 1e6))
         return Write(key=key, id=payload[0], payload=payload[1], tags=tags, sequence=self._sequence, at=at)
 
-    def _encode(self, id: K, value: Any) -> tuple[bytes, bytes | None]:  # noqa: A002
+    def _encode(self, id: K, value: Any) -> tuple[bytes, bytes | None]:
         """Return id and value as bytes, refusing what would not be recovered as it is."""
         encoded = self._codec.encode(id)
         if not same(self._decode_id(encoded), id):
-            raise CodecError(f"an id of {self._key.text!r} would not be recovered as it is: name its id_type=")
+            raise CodecError(
+                f"an id of {self._key.text!r} would not be recovered as it is: name its id_type="
+            )
         if value is None:
             return encoded, None
         payload = self._codec.encode(value)
@@ -319,7 +326,7 @@ class WriteBehind(ReadThrough[K, V]):
         write = letter.write
         value = None if write.payload is None else self._decode_value(write.payload)
         now = self._process.clock.monotonic()
-        id = cast("Hashable", self._decode_id(write.id))  # noqa: A001
+        id = self._decode_id(write.id)
         self._overlay.add(Standing(write=write, id=id, value=value, since=now))
         self._dead -= 1
         self._flusher.wake()

@@ -24,7 +24,7 @@ class WriteThrough(ReadThrough[K, V]):
         *,
         key: str,
         tags: Iterable[str] = (),
-        type: Any = Any,  # noqa: A002
+        type: Any = Any,
         policy: Policy | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -33,7 +33,7 @@ class WriteThrough(ReadThrough[K, V]):
         self._writable = source
         self._locks = KeyLocks()
 
-    async def put(self, id: K, value: V) -> None:  # noqa: A002
+    async def put(self, id: K, value: V) -> None:
         """Write *value* to the source, then to the cache, as the source holds it.
 
         Raises what the source raises; then nothing of *id* is cached. Cancelled, the write may or
@@ -56,7 +56,7 @@ class WriteThrough(ReadThrough[K, V]):
         async with self._locks.held(keys), self._cache.writing(*keys, tags=self._tags_of(ids)):
             await self._writable.remove(list(keys.values()))
 
-    async def update(self, id: K, change: Callable[[V | None], V | Awaitable[V]]) -> V:  # noqa: A002
+    async def update(self, id: K, change: Callable[[V | None], V | Awaitable[V]]) -> V:
         """Read *id* from the source, put what *change* makes of it, and return that.
 
         *change*, a plain or an async function, gets None for an id that does not exist. Updates and
@@ -73,7 +73,7 @@ class WriteThrough(ReadThrough[K, V]):
     async def _save(self, keys: Mapping[str, K], items: Mapping[K, V]) -> None:
         async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:
             saved = await self._writable.save(items)
-            for key, id in keys.items():  # noqa: A001
+            for key, id in keys.items():
                 if id not in saved.refused:
                     row = saved.rows.get(id, items[id])
                     writer.commit(key, row, policy=self._reader.policy, tags=self.tags(id))

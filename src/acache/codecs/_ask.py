@@ -17,12 +17,12 @@ class AnyCodec(Protocol):
         """Return *value* as bytes."""
         ...
 
-    def decode(self, data: bytes, type: object) -> object:  # noqa: A002 - the protocol's word
+    def decode(self, data: bytes, type: object) -> object:
         """Return the value in *data* as an instance of *type*."""
         ...
 
 
-def decoder(codec: AnyCodec, type: object) -> Callable[[bytes], object]:  # noqa: A002
+def decoder(codec: AnyCodec, type: object) -> Callable[[bytes], object]:
     """Return *codec*'s `decode` for one *type*, to keep.
 
     Raises CodecError if the codec knows already that it cannot serve the annotation.
@@ -31,7 +31,7 @@ def decoder(codec: AnyCodec, type: object) -> Callable[[bytes], object]:  # noqa
     return make(type) if make else lambda data: codec.decode(data, type)
 
 
-def check_type(codec: AnyCodec, type: object) -> bool:  # noqa: A002
+def check_type(codec: AnyCodec, type: object) -> bool:
     """Return whether *codec* serves the annotation *type*; False while it names what is not defined yet.
 
     Raises CodecError, with the remedy, if it cannot. A codec that does not say is taken at its word on
@@ -50,7 +50,7 @@ def check_signing(codec: AnyCodec, signing_keys: Collection[bytes]) -> None:
         )
 
 
-def copier(codec: AnyCodec, type: object) -> Callable[[object], object]:  # noqa: A002
+def copier(codec: AnyCodec, type: object) -> Callable[[object], object]:
     """Return a function that copies a value of *type* by encoding and decoding it; it raises CodecError."""
     encode, decode = codec.encode, decoder(codec, type)
     return lambda value: decode(encode(value))

@@ -47,14 +47,14 @@ class TypedCodec(ABC):
         """Return *value* as bytes; raise CodecError if it has no such form."""
 
     @abstractmethod
-    def _compile(self, type: object) -> Callable[[bytes], object]:  # noqa: A002 - as in `decode`
+    def _compile(self, type: object) -> Callable[[bytes], object]:
         """Return what decodes into *type*; raise CodecError, with the remedy, if nothing can."""
 
-    def decode(self, data: bytes, type: object) -> object:  # noqa: A002 - the protocol's word
+    def decode(self, data: bytes, type: object) -> object:
         """Return the value in *data* as an instance of *type*; raise CodecError if it is none."""
         return self.decoder(type)(data)
 
-    def decoder(self, type: object) -> Callable[[bytes], object]:  # noqa: A002
+    def decoder(self, type: object) -> Callable[[bytes], object]:
         """Return `decode` for one *type*, to keep: looking up a union costs more than decoding a row."""
         hashable = True
         try:
@@ -69,7 +69,7 @@ class TypedCodec(ABC):
                 self._decoders[type] = decode
         return decode
 
-    def check_type(self, type: object) -> bool:  # noqa: A002
+    def check_type(self, type: object) -> bool:
         """Return whether the annotation *type* can be served; False while it names what is not defined yet.
 
         Raises CodecError, with the remedy, if it cannot.
@@ -80,7 +80,7 @@ class TypedCodec(ABC):
             return False
         return True
 
-    def _guarded(self, type: object) -> Callable[[bytes], object]:  # noqa: A002
+    def _guarded(self, type: object) -> Callable[[bytes], object]:
         if isinstance(type, str):
             raise UnresolvedType(f"{type!r} is the name of a type, not a type")
         read = self._compile(type)

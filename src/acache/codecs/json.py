@@ -33,6 +33,6 @@ class JSONCodec(TypedCodec):
         except Exception as error:  # noqa: BLE001 - code of the value's class may have run
             raise unencodable(self.name, value, error) from None
 
-    def _compile(self, type: object) -> Callable[[bytes], object]:  # noqa: A002 - as in `decode`
+    def _compile(self, type: object) -> Callable[[bytes], object]:
         check_annotation(type)
         return msgspec.json.Decoder[object](type).decode

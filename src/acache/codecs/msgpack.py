@@ -49,7 +49,7 @@ class MsgpackCodec(TypedCodec):
             raise unencodable(self.name, value, error) from None
         return data
 
-    def _compile(self, type: object) -> Callable[[bytes], object]:  # noqa: A002 - as in `decode`
+    def _compile(self, type: object) -> Callable[[bytes], object]:
         check_annotation(type)
         return msgspec.msgpack.Decoder[object](type, ext_hook=_refuse_extension).decode
 

@@ -29,13 +29,13 @@ class PickleCodec:
         except Exception as error:  # noqa: BLE001 - code of the value's class ran
             raise CodecError(f"{describe(type(value))} cannot be pickled: {type(error).__name__}") from None
 
-    def decode(self, data: bytes, type: object) -> object:  # noqa: A002, ARG002 - the protocol's words
+    def decode(self, data: bytes, type: object) -> object:  # noqa: ARG002 - the protocol's words
         """Return what was pickled, whatever *type* is; raise CodecError if it cannot be rebuilt."""
         try:
             return pickle.loads(data)  # noqa: S301 - the envelope's signature was verified
         except Exception as error:  # noqa: BLE001 - a class may have moved or changed
             raise CodecError(f"a pickle cannot be read: {error.__class__.__name__}") from None
 
-    def check_type(self, type: object) -> bool:  # noqa: A002, ARG002
+    def check_type(self, type: object) -> bool:  # noqa: ARG002
         """Return True: a pickle brings its types along."""
         return True

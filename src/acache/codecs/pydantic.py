@@ -40,7 +40,7 @@ class PydanticCodec(TypedCodec):
         except Exception as error:  # noqa: BLE001 - serializers of the model ran
             raise unencodable(self.name, value, error) from None
 
-    def _compile(self, type: object) -> Callable[[bytes], object]:  # noqa: A002 - as in `decode`
+    def _compile(self, type: object) -> Callable[[bytes], object]:
         try:
             validate: Callable[..., object] = self._adapter(type).validate_json
         except self._undefined as error:

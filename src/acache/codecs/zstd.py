@@ -64,16 +64,16 @@ class ZstdCodec:
                 return _ZSTD + smaller
         return _RAW + data
 
-    def decode(self, data: bytes, type: object) -> object:  # noqa: A002 - the protocol's word
+    def decode(self, data: bytes, type: object) -> object:
         """Return the value in *data* as an instance of *type*; raise CodecError if it is none."""
         return self._inner.decode(self._expand(data), type)
 
-    def decoder(self, type: object) -> Callable[[bytes], object]:  # noqa: A002
+    def decoder(self, type: object) -> Callable[[bytes], object]:
         """Return `decode` for one *type*, to keep."""
         inner = decoder(self._inner, type)
         return lambda data: inner(self._expand(data))
 
-    def check_type(self, type: object) -> bool:  # noqa: A002
+    def check_type(self, type: object) -> bool:
         """Return what the codec inside says about the annotation."""
         return check_type(self._inner, type)
 

@@ -1,6 +1,6 @@
 """Give a cache other parts for the length of a test, or none at all."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ from acache._cache import Cache
 
 
 @contextmanager
-def override(cache: Cache, **options: Any) -> Iterator[Cache]:
+def override(cache: Cache, **options: Any) -> Generator[Cache]:
     """Serve *cache* and everything decorated with it from other parts while the block runs.
 
     Takes what `Cache` takes: `override(cache, store="memory://", clock=ManualClock())`. The block

@@ -182,6 +182,18 @@ class RemoteLeases(RemoteBytes):
         assert await self.stores("k", B)
 
     @lease_law
+    async def test_of_two_fences_each_ends_by_itself(self) -> None:
+        """The one that ended cannot be renewed and holds nothing up; the taint stays with the other."""
+        key = self.name("k")
+        await self.a.fence([key], [], A, ttl=2 * self.tick, message=None)
+        await self.b.fence([key], [], B, ttl=30, message=None)
+        await self.wait(3 * self.tick)
+        assert not await self.a.renew([key], [], A, ttl=30)
+        assert [(claim.token, claim.tainted) for claim in await self.a.claims(key)] == [(B, True)]
+        await self.b.release([key], [], B, message=None)
+        assert (await self.a.lease(key, C, ttl=30, seen=None)).kind is GRANTED
+
+    @lease_law
     async def test_claims_tells_what_stands_on_a_key(self) -> None:
         """Kind, token, taint and the time that is left."""
         key = self.name("k")
