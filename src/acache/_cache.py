@@ -15,7 +15,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import FunctionType, TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
 
 from acache._decorators import Cached, Reader, Wiring, wrap
 from acache._engine import Engine
@@ -188,24 +188,6 @@ class Cache:
 
         return decorate
 
-    @overload
-    def cached_many(
-        self,
-        template: str,
-        *,
-        tags: Iterable[str] = (),
-        policy: Policy | None = None,
-        **options: Unpack[Options],
-    ) -> Callable[[Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]]: ...
-    @overload
-    def cached_many(
-        self,
-        template: None = None,
-        *,
-        tags: Iterable[str] = (),
-        policy: Policy | None = None,
-        **options: Unpack[Options],
-    ) -> Callable[[Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]]], CachedMany[K, P, V]]: ...
     def cached_many(
         self,
         template: str | None = None,
@@ -257,28 +239,6 @@ class Cache:
         """Return the values of those of *keys* that are cached."""
         return await self._engine.look([check_key(key) for key in names("keys", keys)], type, self._direct)
 
-    @overload
-    async def get_or_load(
-        self,
-        key: str,
-        load: Callable[[], Awaitable[R]],
-        *,
-        tags: Iterable[str] = ...,
-        type: type[R] | None = ...,
-        policy: Policy | None = ...,
-        **options: Unpack[Options],
-    ) -> R: ...
-    @overload
-    async def get_or_load(
-        self,
-        key: str,
-        load: Callable[[], Awaitable[R]],
-        *,
-        tags: Iterable[str] = ...,
-        type: Any = ...,
-        policy: Policy | None = ...,
-        **options: Unpack[Options],
-    ) -> R: ...
     async def get_or_load(
         self,
         key: str,
