@@ -4,15 +4,12 @@ What is near is judged here (`decide`); what is not becomes a flight. Who may st
 where, is the authority's business: this process alone (`_solo`), or a fleet that shares a remote
 store (`_fleet`)."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf
 from typing import Any, Protocol
 
 from acache._entry import Entry
-from acache._loading import LOADING
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
-from acache._process import Arrival, CacheFlight, Call, Process
+from acache._process import Arrival, CacheFlight, Call, Process, inside_a_load
 from acache._singleflight import join_all
 from acache.errors import LoadTimeout
 from acache.events import Cleared, HeadStartTooLong, Invalidated
@@ -85,7 +82,7 @@ class Engine:
             if verdict is not MISS and verdict is not GRACE:
                 assert entry is not None  # noqa: S101 - only a miss has none
                 inline = self.serve(key, call, entry, verdict)
-                return entry.value if inline is None else await _refreshed(inline, entry)
+                return entry.value if inline is None else await self._refreshed(inline, call, entry)
             mark = process.drops.mark
             joined, flight = self._fly(key, call, entry)
             try:
@@ -98,7 +95,7 @@ class Engine:
             if arrival.tags and mark != flight.mark and not process.current(flight, arrival.tags):
                 continue
             inline = self._count(flight, call, arrival, joined=joined)
-            return arrival.value if inline is None else await _refreshed(inline, arrival)
+            return arrival.value if inline is None else await self._refreshed(inline, call, arrival)
 
     def _count(
         self, flight: CacheFlight, call: Call, arrival: Arrival, *, joined: bool
@@ -147,13 +144,14 @@ class Engine:
         if now >= process.near.trusted_until and now - flight.started > process.max_join_age:
             process.flights.forget(flight)
             return None
-        slots = process.slots
-        if slots is not None and LOADING.get() is not None:
-            slots.lend(flight)
+        if inside_a_load():
+            process.lend_slot(flight)
         return flight
 
     def start(self, key: str, call: Call, *, old: Entry | None, refresh: bool = False) -> CacheFlight:
         """Begin a flight and have it driven; with an eager task it may be over already."""
+        if old is not None and old.version != call.policy.version:
+            old = None  # of another version nothing may be served, not even if the load fails
         flight = self.process.begin(key, call, old=old, refresh=refresh)
         flight.kept = refresh
         self.authority.start(flight)
@@ -186,30 +184,36 @@ class Engine:
 
     async def _wait(self, flight: CacheFlight, call: Call) -> Arrival:
         """Wait as long as the policy lets this caller; then an old value may do."""
-        soft, hard = call.policy.soft_timeout, call.policy.timeout
-        if call.policy.patient:
+        if call.policy.soft_timeout is None and call.policy.timeout is None:
             return await flight.join()
-        limit = min(inf if soft is None else soft, inf if hard is None else hard)
+        await self._wait_for([flight], call)
+        return self._arrival(flight, call)
+
+    async def _wait_for(self, flights: list[CacheFlight], call: Call) -> None:
+        """Wait until all are over, or as long as the policy lets this caller, who then looks at each."""
+        soft, hard = call.policy.soft_timeout, call.policy.timeout
+        if soft is not None and (hard is None or soft < hard):
+            await join_all(flights, soft)
+            flights = [each for each in flights if not each.over and self._fallback(each, call) is None]
+            hard = None if hard is None else hard - soft
+        if flights:
+            await join_all(flights, hard)
+
+    def _arrival(self, flight: CacheFlight, call: Call) -> Arrival:
+        if flight.over:
+            return flight.result()
+        fallback = self._fallback(flight, call)
+        if fallback is None:
+            call.tally.timeouts += 1
+            limit = call.policy.timeout
+            raise LoadTimeout(f"{flight.key!r} was not loaded within {limit:g} s; the load goes on")
+        return fallback
+
+    async def _refreshed(self, flight: CacheFlight, call: Call, standing: Entry | Arrival) -> Any:
         try:
-            return await flight.join(limit)
-        except LoadTimeout:
-            if flight.over:
-                raise
-            fallback = self._fallback(flight, call)
-            if fallback is not None:
-                return fallback
-            if limit == hard:
-                call.tally.timeouts += 1
-                raise
-        try:
-            return await flight.join(None if hard is None else hard - limit)
-        except LoadTimeout:
-            over: bool = flight.over  # it may be, meanwhile
-            fallback = None if over else self._fallback(flight, call)
-            if fallback is None:
-                call.tally.timeouts += not over
-                raise
-            return fallback
+            return (await self._wait(flight, call)).value
+        except Exception:  # noqa: BLE001 - told by an event; the value that stands is still good
+            return standing.value
 
     def _fallback(self, flight: CacheFlight, call: Call) -> Arrival | None:
         now = self.process.clock.monotonic()
@@ -289,13 +293,10 @@ class Engine:
         mark: int,
     ) -> list[str]:
         """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
-        limits = [limit for limit in (call.policy.soft_timeout, call.policy.timeout) if limit is not None]
-        started = [flight for _, flight in flights.values()]
-        await join_all([*started, *inline.values()], min(limits, default=None))
-        late: list[str] = []
+        await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], call)
+        late = []
         for key, (joined, flight) in flights.items():
-            if flight.over or (arrival := self._fallback(flight, call)) is None:
-                arrival = await self._wait(flight, call)
+            arrival = self._arrival(flight, call)
             if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
                 late.append(key)
                 continue
@@ -309,17 +310,21 @@ class Engine:
     # --- without a loader ---------------------------------------------------------------------------
 
     async def look(self, keys: Sequence[str], type: object, tally: Any) -> dict[str, Any]:
-        """Return the values of those of *keys* that are cached and fresh."""
+        """Return the values of those of *keys*, each named once, that are cached and fresh."""
         process = self.process
         process.enter()
         if not process.enabled:
             return {}
         now = process.clock.monotonic()
-        entries = {key: entry for key in keys if (entry := process.near.get(key, now)) is not None}
+        entries = {
+            key: entry
+            for key in keys
+            if (entry := process.near.get(key, now)) is not None and now < entry.fresh_until
+        }
         away = [key for key in keys if key not in entries]
         if away:
             entries |= await self.authority.look(away, type)
-        found = {key: entries[key] for key in keys if key in entries and now < entries[key].fresh_until}
+        found = {key: entry for key, entry in entries.items() if now < entry.fresh_until}
         for entry in found.values():
             entry.used = True
         tally.hits += len(found)
@@ -328,16 +333,24 @@ class Engine:
 
     async def set(self, items: Mapping[str, Entry], type: object) -> None:
         """Store *items*; afterwards no read gets anything that was loaded before."""
-        self.process.enter()
-        if self.process.enabled:
-            await self.process.background.finish(self.authority.set(items, type))
+        process = self.process
+        process.enter()
+        now = process.clock.monotonic()
+        kept = {key: entry for key, entry in items.items() if process.enabled and now < entry.expires}
+        if kept:
+            await process.background.finish(self.authority.set(kept, type))
+        if len(kept) < len(items):
+            await self.invalidate([key for key in items if key not in kept], ())
 
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Drop *keys* and everything that carries one of *tags*."""
         self.process.enter()
         self.process.forget(keys, tags)
         self.process.invalidated = True
-        await self.process.background.finish(self.authority.invalidate(keys, tags))
+        await self.process.background.finish(self._invalidate(keys, tags))
+
+    async def _invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        await self.authority.invalidate(keys, tags)
         self.process.emit(Invalidated(keys=tuple(keys), tags=tuple(tags)))
 
     async def drop_older(
@@ -352,7 +365,10 @@ class Engine:
         self.process.enter()
         self.process.forget_everything()
         self.process.invalidated = True
-        await self.process.background.finish(self.authority.clear())
+        await self.process.background.finish(self._clear())
+
+    async def _clear(self) -> None:
+        await self.authority.clear()
         self.process.emit(Cleared())
 
     # --- closing ------------------------------------------------------------------------------------
@@ -360,19 +376,9 @@ class Engine:
     async def aclose(self) -> None:
         """End all loads and refreshes, wait for invalidations, leave no task."""
         process = self.process
-        if process.closed:
-            return
-        process.closed = True
-        if process.loop is not asyncio.get_running_loop():
-            return
-        await process.background.aclose()
-        await self.authority.aclose()
-        await process.background.aclose()
+        if process.close():
+            await process.background.aclose()
+            await self.authority.aclose()
+            await process.background.aclose()
         process.loop = None
 
-
-async def _refreshed(flight: CacheFlight, standing: Entry | Arrival) -> Any:
-    try:
-        return (await flight.join()).value
-    except Exception:  # noqa: BLE001 - told by an event; the value that stands is still good
-        return standing.value
