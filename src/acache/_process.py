@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, Final
 
 from acache._background import Background
-from acache._batching import Batcher
+from acache._batching import Batch, Batcher
 from acache._entry import Entry
 from acache._ledger import Ledger
 from acache._loading import LOADING
@@ -171,10 +171,8 @@ class Process:
         return loop
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
-        forked = self.pid != os.getpid()
-        if self.loop is not None and not forked:
-            refuse_if_running(self.loop)
-        if forked and self.owns_rng:
+        self._refuse_second_loop()
+        if self.pid != os.getpid() and self.owns_rng:
             self.rng.seed()
         self.pid = os.getpid()
         self.loop = loop
@@ -193,6 +191,24 @@ class Process:
         )
         for moved in self.moved:
             moved()
+
+    def _refuse_second_loop(self) -> None:
+        if self.loop is not None and self.pid == os.getpid():  # a forked child only has its parent's
+            refuse_if_running(self.loop)
+
+    def close(self) -> bool:
+        """Refuse further use, also to hits; say whether the running loop has something to end.
+
+        Raises WrongLoop while another loop that uses the cache still runs."""
+        here = running_loop() is self.loop
+        if not here:
+            self._refuse_second_loop()
+        self.closed = True
+        self.near.trusted_until = -inf
+        if here:
+            self.loads.close()
+            self.looks.close()
+        return here
 
     def load_context(self) -> contextvars.Context:
         """Return the context for a load: the cache's own, with what `inherit_context` names."""
@@ -225,6 +241,14 @@ class Process:
         )
         self.flights.add(flight)
         return flight
+
+    def lend_slot(self, flight: CacheFlight) -> None:
+        """Let *flight*, which a running load is about to wait for, run in that one's slot."""
+        if self.slots is not None:
+            for node in (flight, *flight.waits_for):
+                if isinstance(node, CacheFlight | Batch):
+                    node.nested = True
+                self.slots.lend(node)
 
     def forget(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """The synchronous pass of an invalidation.

@@ -4,6 +4,7 @@ Claims live in memory and need no expiry: they end with the block that made them
 one plain function, so what a server does in a script is here a step that nobody can interleave."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from acache._claims import Claims
 from acache._entry import Entry
@@ -23,12 +24,13 @@ class Solo:
         """Decide for *process*."""
         self._process = process
         self._loader = Loader(process)
-        self._forget_claims()
-        process.moved.append(self._forget_claims)
+        self._open()
+        process.moved.append(self._open)
 
-    def _forget_claims(self) -> None:
+    def _open(self) -> None:
         self._key_claims = Claims()
         self._tag_claims = Claims()
+        self._process.near.trusted_until = inf
 
     # --- loads --------------------------------------------------------------------------------------
 
@@ -145,14 +147,21 @@ class Solo:
         process = self._process
         process.forget(keys, tags)
         since = process.near.ledger.mark
+        stored: dict[str, object] = {}
         sole_tags = {tag for tag in tags if self._tag_claims.sole(tag, token)}
         sole_keys = {key for key in commits if self._key_claims.sole(key, token)}
         for key in keys:
             self._key_claims.release(key, token)
         for tag in tags:
             self._tag_claims.release(tag, token)
-        stored = {key for key in sole_keys if sole_tags.issuperset(commits[key].tags)}
-        return {key: commits[key] for key in stored if process.near.put(key, commits[key], since=since)}
+        for key, entry in commits.items():
+            if key in sole_keys and sole_tags.issuperset(entry.tags):
+                process.near.put(key, entry, since=since)
+                stored[key] = entry
+            else:
+                reason = "another writer or an invalidation came between"
+                process.emit(SetDiscarded(function="writing", key=key, reason=reason))
+        return stored
 
     async def drop_older(
         self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]

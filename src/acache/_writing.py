@@ -75,20 +75,22 @@ class Fence:
 
     async def exit(self, *, clean: bool) -> None:
         """Take the fence down; after a *clean* block store what was committed."""
-        engine = self._engine
-        process = engine.process
+        process = self._engine.process
         process.forget(self._keys, self._tags)
-        commits = self._entries() if clean else {}
-        self.receipts = await process.background.finish(
-            engine.authority.release(self._keys, self._tags, self._token, commits=commits)
-        )
         process.invalidated = True
-        process.emit(Invalidated(keys=tuple(self._keys), tags=tuple(self._tags)))
+        commits = self._entries() if clean and process.enabled else {}
+        self.receipts = await process.background.finish(self._lower(commits))
+
+    async def _lower(self, commits: Mapping[str, Entry]) -> Mapping[str, object]:
+        engine = self._engine
+        stored = await engine.authority.release(self._keys, self._tags, self._token, commits=commits)
+        engine.process.emit(Invalidated(keys=tuple(self._keys), tags=tuple(self._tags)))
+        return stored
 
     def _entries(self) -> dict[str, Entry]:
         process = self._engine.process
         now = process.clock.monotonic()
-        return {
+        entries = {
             key: entry_of(
                 commit.value,
                 cast("float | None", commit.policy.ttl),
@@ -100,3 +102,4 @@ class Fence:
             )
             for key, commit in self._commits.items()
         }
+        return {key: entry for key, entry in entries.items() if now < entry.expires}
