@@ -74,7 +74,7 @@ class Hearing:
 
     def gap(self) -> None:
         """Take a (re)connection as a message about everything."""
-        self._process.forget_everything()
+        self._process.forget_near()
         for key in list(self._waiting):
             self._wake(key, None)
 

@@ -392,7 +392,9 @@ class FleetLoads:
 
     def _keep_fallback(self, flight: CacheFlight, entry: Entry) -> None:
         process, near, ttl = self._process, self._process.near, flight.call.policy.fallback_ttl
-        if ttl <= 0 or not self._remote.breaker.open or not process.current(flight, entry.tags):
+        if ttl <= 0 or not self._remote.breaker.open:
+            return
+        if not near.ledger.quiet(flight.key, entry.tags, since=flight.near_mark):
             return
         if near.fallback is None:
             near.fallback = MemoryStore(max_entries=10_000, clock=process.clock)

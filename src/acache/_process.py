@@ -271,8 +271,18 @@ class Process:
                 if not wanted.isdisjoint(flight.tags):
                     self._void(flight)
 
+    def forget_near(self) -> None:
+        """The synchronous pass of a gap in the feed: anything may have changed, nobody knows what.
+
+        Nothing is held on to and nobody joins what runs. A load under a lease is not void for that:
+        whether its value may be stored the remote store knows, which has missed nothing."""
+        self.near.forget_everything()
+        if self.loop is not None:
+            for flight in self.flights:
+                self.flights.forget(flight)
+
     def forget_everything(self) -> None:
-        """The synchronous pass of `clear`, of a gap in the feed, of a lost connection."""
+        """The synchronous pass of `clear`."""
         self.near.forget_everything()
         self.drops.hear_everything()
         if self.loop is not None:
