@@ -32,16 +32,24 @@ def server():
 async def impostor(answer):
     """Run a server that calls *answer(reader, writer)* for each connection; yield its URL."""
 
+    serving = set()
+
     async def serve(reader, writer):
+        serving.add(asyncio.current_task())
         try:
             await answer(reader, writer)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # asyncio mishandles a cancelled task of a server
             pass
         finally:
             writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
-        yield f"redis://user:s3cret@127.0.0.1:{listening.sockets[0].getsockname()[1]}/0"
+        try:
+            yield f"redis://user:s3cret@127.0.0.1:{listening.sockets[0].getsockname()[1]}/0"
+        finally:
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
 
 
 def since(started):
@@ -133,7 +141,7 @@ async def test_a_hung_server_costs_everybody_one_timeout_at_once(server):
 @pytest.mark.asyncio
 async def test_what_cannot_be_written_to_a_hung_server_is_not_waited_for_at_the_end(server):
     store = RedisStore(server.url, timeout=0.2)
-    await store.get_many([KEY])
+    await store.set_many([item()])
     server.pause()
     with pytest.raises(StoreUnavailable):
         await store.set_many([item(bytes(50_000_000))])
@@ -309,6 +317,71 @@ async def test_what_is_asked_for_within_one_turn_travels_together_and_once(serve
         stats = await redis.info("commandstats")
         assert stats["cmdstat_mget"]["calls"] == 1
         assert "cmdstat_evalsha" not in stats
+
+
+@pytest.mark.asyncio
+async def test_a_read_that_was_already_sent_is_not_joined(server):
+    async with aclosing(RedisStore(server.url, timeout=20)) as store, Redis.from_url(server.url) as redis:
+        await store.get_many([KEY])
+        await redis.config_resetstat()
+        server.pause()
+        first = asyncio.create_task(store.get_many([KEY]))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(store.get_many([KEY]))
+        await asyncio.sleep(0.01)
+        server.resume()
+        assert await asyncio.gather(first, second) == [[None], [None]]
+        assert (await redis.info("commandstats"))["cmdstat_mget"]["calls"] == 2
+
+
+async def commands_of(reader):
+    """Yield each command that comes over a connection."""
+    while head := await reader.readline():
+        command = []
+        for _ in range(int(head[1:])):
+            size = int((await reader.readline())[1:])
+            command.append((await reader.readexactly(size + 2))[:-2])
+        yield command
+
+
+def echo(command):
+    """Return what a server answers that holds each key under itself, and agrees to all else."""
+    if command[0] != b"MGET":
+        return b"+OK\r\n"
+    return b"*%d\r\n" % len(command[1:]) + b"".join(b"$%d\r\n%b\r\n" % (len(k), k) for k in command[1:])
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_comes_after_its_time_is_never_anothers():
+    held = []
+
+    async def answer(reader, writer):
+        mine = []
+        async for command in commands_of(reader):
+            if command[0] == b"MGET" and not held:
+                held.append(command)
+                mine.append(command)
+                continue
+            for one in (*mine, command):
+                writer.write(echo(one))
+                await asyncio.sleep(0.01)
+
+    async with impostor(answer) as url, aclosing(RedisStore(url, timeout=0.2)) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.get_many(["shop:{first}"])
+        assert await store.get_many(["shop:{second}"]) == [b"acache:e:shop:{second}"]
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_answers_twice_is_given_up():
+    async def answer(reader, writer):
+        async for command in commands_of(reader):
+            writer.write(echo(command) * (2 if command[0] == b"MGET" and b"first" in command[1] else 1))
+
+    async with impostor(answer) as url, aclosing(RedisStore(url, timeout=20)) as store:
+        with pytest.raises(StoreUnavailable, match="nobody asked for"):
+            await store.get_many(["shop:{first}"])
+        assert await store.get_many(["shop:{second}"]) == [b"acache:e:shop:{second}"]
 
 
 @pytest.mark.asyncio

@@ -88,7 +88,6 @@ class Lane(Generic[B]):
         try:
             batch.answer(await self._link.exchange(batch.commands(), deadline=deadline))
         except Exception as error:  # noqa: BLE001 - the border: whatever a foreign server causes
-            await self._link.close()  # also if the replies came but were not what was asked for
             self._fail(batch, error)
 
     def _fail(self, batch: B, error: Exception) -> None:
