@@ -5,6 +5,7 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
+    Coroutine,
     Generator,
     Hashable,
     Iterable,
@@ -14,14 +15,15 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from types import FunctionType, TracebackType
+from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
+from weakref import WeakSet
 
 from acache._decorators import Cached, Reader, Wiring, wrap
 from acache._engine import Engine
 from acache._explain import Explanation, explain
 from acache._guarantees import guarantees
-from acache._keys import Template, check_key
+from acache._keys import Template, check_key, finish
 from acache._many import CachedMany, wrap_many
 from acache._policy import Options, Policy, entry_of, plan
 from acache._process import Call, Group, Observer
@@ -101,20 +103,27 @@ class Cache:
             rng=rng,
             ids=ids,
         )
-        self._wirings: list[Wiring] = []
-        self._templates: dict[tuple[str, str], str] = {}
-        self._keys_of: dict[str, Callable[..., str]] = {}
+        self._wirings: WeakSet[Wiring] = WeakSet()
+        self._owners: dict[tuple[type[Wiring], str], str] = {}  # which function has a template, by its shape
+        self._typed_keys: dict[str, Template] = {}  # by shape: their annotations count in `key`
+        self._typed_tags: dict[str, Template] = {}
         self._plans: dict[object, Policy] = {}
         self._observers: list[Observer] = []
+        self._engine: Engine
         self._connect(self._settings, build(self._settings))
 
     def _connect(self, settings: Settings, engine: Engine) -> None:
+        try:
+            for wiring in self._wirings:
+                wiring.connect(engine)
+        except Exception:  # one that these parts cannot serve: all stay as they were
+            for wiring in self._wirings:
+                wiring.connect(self._engine)
+            raise
         self._settings = settings
         self._engine = engine
         self._plans.clear()
         engine.process.observers = self._observers
-        for wiring in self._wirings:
-            wiring.connect(engine)
 
     def configure(self, store: str | LocalStore | RemoteStore | None = None, **options: Any) -> None:
         """Set the cache up anew, before its first use; functions may be decorated already.
@@ -180,10 +189,8 @@ class Cache:
         templates = names("tags", tags)
 
         def decorate(function: Callable[P, Awaitable[R]]) -> Cached[P, R]:
-            wrapper, wiring, keys = wrap(function, template, templates, options=options, policy=policy)
-            self._adopt("cached", keys, wiring)
-            if isinstance(getattr(wrapper, "key", None), FunctionType):
-                self._keys_of.setdefault(keys.shape, wrapper.key)
+            wrapper, wiring = wrap(function, template, templates, options=options, policy=policy)
+            self._adopt(wiring)
             return cast("Cached[P, R]", wrapper)
 
         return decorate
@@ -207,24 +214,27 @@ class Cache:
         def decorate(
             function: Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]],
         ) -> CachedMany[K, P, V]:
-            wrapper, wiring, keys = wrap_many(function, template, templates, options=options, policy=policy)
-            self._adopt("cached_many", keys, wiring)
-            if isinstance(getattr(wrapper, "key", None), FunctionType):
-                self._keys_of.setdefault(keys.shape, wrapper.key)
+            wrapper, wiring = wrap_many(function, template, templates, options=options, policy=policy)
+            self._adopt(wiring)
             return cast("CachedMany[K, P, V]", wrapper)
 
         return decorate
 
-    def _adopt(self, kind: str, template: Template, wiring: Wiring) -> None:
-        owner = self._templates.get((kind, template.shape))
-        if owner is not None and owner != wiring.name:
-            raise DuplicateTemplate(
-                f"{wiring.name} and {owner} would share the keys {template.shape!r}: change one template"
-            )
+    def _adopt(self, wiring: Wiring) -> None:
+        name, shape = wiring.name, wiring.keys.shape
+        owner = self._owners.get((type(wiring), shape))
+        if owner is not None and owner != name:
+            raise DuplicateTemplate(f"{name} and {owner} would share the keys {shape!r}: change one template")
         wiring.connect(self._engine)
-        self._templates[kind, template.shape] = wiring.name
-        # A function that is defined again, as in a notebook, takes the place of its former self.
-        self._wirings = [other for other in self._wirings if other.name != wiring.name] + [wiring]
+        if owner is not None:  # defined again, as in a notebook: it takes the place of its former self
+            for other in list(self._wirings):
+                if (type(other), other.name, other.keys.shape) == (type(wiring), name, shape):
+                    other.retire()
+                    self._wirings.discard(other)
+        self._owners[type(wiring), shape] = name
+        self._wirings.add(wiring)
+        self._typed_keys[shape] = wiring.keys
+        self._typed_tags.update((tag.shape, tag) for tag in wiring.tags)
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -232,12 +242,15 @@ class Cache:
         """Return the cached value of *key*, or *default*; a cached None is None.
 
         *type* is what the value shall be decoded into, where a remote store holds bytes."""
-        found = await self._engine.look([check_key(key)], type, self._direct)
-        return found.get(key, default)
+        name = checked(key)
+        found = await self._engine.look([name], type, self._direct)
+        return found.get(name, default)
 
     async def get_many(self, keys: Iterable[str], *, type: Any = Any) -> dict[str, Any]:
         """Return the values of those of *keys* that are cached."""
-        return await self._engine.look([check_key(key) for key in names("keys", keys)], type, self._direct)
+        by_name = {checked(key): key for key in names("keys", keys)}
+        found = await self._engine.look(list(by_name), type, self._direct)
+        return {key: found[name] for name, key in by_name.items() if name in found}
 
     async def get_or_load(
         self,
@@ -262,7 +275,7 @@ class Cache:
             tags=self.checked_tags(tags),
             type=Any if type is None else type,
         )
-        return cast("R", await self._engine.read(check_key(key), call))
+        return cast("R", await self._engine.read(checked(key), call))
 
     async def get_or_load_many(
         self,
@@ -283,18 +296,21 @@ class Cache:
         tally, given = self._direct, self.checked_tags(tags)
         group = Group(identity=object(), load=cast("Any", load_many))
 
-        def call_of(key: str) -> Call:
-            return Call(policy=plan_, tally=tally, group=group, id=key, tags=given, type=type)
+        by_name = {checked(key): key for key in names("keys", keys)}
 
-        wanted = [check_key(key) for key in names("keys", keys)]
+        def call_of(name: str) -> Call:
+            return Call(policy=plan_, tally=tally, group=group, id=by_name[name], tags=given, type=type)
+
         shared = Call(policy=plan_, tally=tally, type=type)
-        found = await self._engine.read_many(dict.fromkeys(wanted), shared, call_of)
-        return {key: value for key, value in found.items() if value is not None}
+        found = await self._engine.read_many(by_name, shared, call_of)
+        return {key: value for name, key in by_name.items() if (value := found[name]) is not None}
 
     def reader(
         self,
         name: str,
         *,
+        keys: Template,
+        tags: Sequence[Template] = (),
         type: Any,
         policy: Policy | None,
         **options: Unpack[Options],
@@ -302,9 +318,11 @@ class Cache:
         """Return what a pattern of its own, such as `ReadThrough`, reads through.
 
         *name* is its row in `stats` and `report`."""
-        wiring = Reader(name=name, options=options, policy=policy, plannable=True, type=type)
+        wiring = Reader(
+            name=name, options=options, policy=policy, plannable=True, type=type, keys=keys, tags=tags
+        )
         wiring.connect(self._engine)
-        self._wirings.append(wiring)
+        self._wirings.add(wiring)
         return wiring
 
     # --- writing ------------------------------------------------------------------------------------
@@ -321,7 +339,7 @@ class Cache:
     ) -> None:
         """Store *value*; afterwards no read of *key* gets anything that was loaded before.
 
-        If the caller is cancelled the value is stored all the same."""
+        With ttl=0 nothing is stored, and what was is dropped. If the caller is cancelled the value is stored all the same."""
         await self.set_many({key: value}, tags=tags, type=type, policy=policy, **options)
 
     async def set_many(
@@ -334,16 +352,19 @@ class Cache:
         **options: Unpack[Options],
     ) -> None:
         """Store several values, each as `set` does."""
+        if not isinstance(items, Mapping):
+            raise TypeError(f"items takes a mapping from key to value, not {kind_of(items)}")
         plan_ = self.plan("set", policy, options)
         process, given = self._engine.process, self.checked_tags(tags)
         now = process.clock.monotonic()
         ttl = cast("float | None", plan_.ttl)
         entries = {
-            check_key(key): entry_of(
+            checked(key): entry_of(
                 value, ttl, now=now, policy=plan_, rand=process.draw(), born=now, tags=given
             )
             for key, value in items.items()
         }
+        self._direct.sets += len(entries)
         await self._engine.set(entries, type)
 
     async def invalidate(self, *keys: str, tags: Iterable[str] = ()) -> None:
@@ -351,7 +372,9 @@ class Cache:
 
         Once it returned no read gets a value whose load began before the call. If the caller is
         cancelled the invalidation goes on."""
-        await self._engine.invalidate(tuple(map(check_key, keys)), self.checked_tags(tags))
+        given = self.checked_tags(tags)
+        self._direct.invalidations += 1
+        await self._engine.invalidate(tuple(map(checked, keys)), given)
 
     async def clear(self) -> None:
         """Drop everything in the cache's namespace, in one step."""
@@ -365,7 +388,7 @@ class Cache:
         however it ended, nothing that was loaded before is left. `commit` on the writer notes a
         value to store after a clean end, where no other writer came between."""
         given = self.checked_tags(tags)
-        fence = Fence(self._engine, tuple(map(check_key, keys)), given)
+        fence = Fence(self._engine, tuple(map(checked, keys)), given)
         await fence.enter()
         clean = False
         try:
@@ -373,31 +396,26 @@ class Cache:
             clean = True
         finally:
             await fence.exit(clean=clean)
+            self._direct.sets += len(fence.receipts)
 
     # --- names --------------------------------------------------------------------------------------
 
     def key(self, template: str, *args: object, **named: object) -> str:
         """Return the key that the decorators build from *template* and these values.
 
-        Where a function of this cache has a template of this shape, its annotations count."""
-        parsed = Template.parse(template)
-        build_key = self._keys_of.get(parsed.shape)
-        if build_key is not None and not named and len(args) == len(parsed.fields):
-            try:
-                return build_key(*args)
-            except TypeError:  # the function has other parameters, or another order
-                pass
-        return parsed.format(*args, **named)
+        Where a function of this cache has a template of this shape, its annotations count. Raises
+        InvalidTemplate, UncacheableArgument, and TypeError unless each field has one value."""
+        return _typed_by(self._typed_keys, template).format(*args, **named)
 
     def tag(self, template: str, *args: object, **named: object) -> str:
-        """Return the tag that the decorators build from *template* and these values."""
-        return Template.parse(template).format(*args, **named)
+        """Return the tag that the decorators build from *template* and these values, like `key`."""
+        return _typed_by(self._typed_tags, template).format(*args, **named)
 
     # --- looking ------------------------------------------------------------------------------------
 
     async def explain(self, key: str) -> Explanation:
         """Say where *key* is, its age and tags, who loads it, and why the last read missed."""
-        return await explain(self._engine, check_key(key))
+        return await explain(self._engine, checked(key))
 
     def stats(self) -> Stats:
         """Return the sum over all functions and direct calls."""
@@ -405,15 +423,19 @@ class Cache:
         store: object = process.near.store
         entries = len(store) if isinstance(store, Sized) else 0
         loading = 0 if process.loop is None else len(process.flights)
-        return total(process.tallies.values(), entries=entries, loading=loading)
+        return total(
+            process.tallies.values(), entries=entries, loading=loading, evictions=process.near.evictions.count
+        )
 
     def report(self) -> Report:
         """Say per cached function what caching it costs and saves. Printing it shows a table."""
-        process = self._engine.process
+        kept = {
+            wiring.name for wiring in self._wirings if wiring.policy.ttl is None and not wiring.invalidated()
+        }
         return Report(
             tuple(
-                judge(tally, invalidated=process.invalidated, until_invalidated=tally.ttl is None)
-                for tally in process.tallies.values()
+                judge(tally, never_invalidated=tally.name in kept)
+                for tally in self._engine.process.tallies.values()
                 if tally.name != DIRECT or tally.all_hits or tally.misses
             )
         )
@@ -463,7 +485,7 @@ class Cache:
 
     def checked_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
         """Return *tags* as they are stored; refuses what is none."""
-        return () if tags == () else tuple(check_key(tag, what="tag") for tag in names("tags", tags))
+        return () if tags == () else tuple(checked(tag, what="tag") for tag in names("tags", tags))
 
     def plan(
         self, where: str, policy: Policy | None, options: Options, default: Policy | None = None
@@ -517,7 +539,7 @@ class Writer:
         cache = self._cache
         given = tuple(self._fence.tags) if tags is None else cache.checked_tags(tags)
         self._fence.note(
-            check_key(key), Commit(value=value, policy=cache.plan("commit", policy, options), tags=given)
+            checked(key), Commit(value=value, policy=cache.plan("commit", policy, options), tags=given)
         )
 
 
@@ -525,13 +547,32 @@ def names(parameter: str, given: Iterable[str]) -> tuple[str, ...]:
     """Return *given* as a tuple; a bare str, whose letters nobody means, is a TypeError."""
     if isinstance(given, str | bytes):
         raise TypeError(f"{parameter} takes an iterable of str, not {given!r}: write {parameter}=[{given!r}]")
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{parameter} takes an iterable of str, not {kind_of(given)}")
     return tuple(given)
+
+
+def checked(key: str, *, what: str = "key") -> str:
+    """Return the name that a hand-written key or tag is stored under; raises what `check_key` does."""
+    return finish(check_key(key, what=what))
+
+
+def _typed_by(known: Mapping[str, Template], text: str) -> Template:
+    template = Template.parse(text)
+    like = known.get(template.shape)
+    return template if like is None else template.typed_like(like)
+
+
+def kind_of(value: object) -> str:
+    """Return the name of the type of *value*, for an error."""
+    return type(value).__name__
 
 
 def check_load(load: object, parameter: str) -> None:
     """Raise TypeError unless *load* can be called."""
     if not callable(load):
-        kind = type(load).__name__
+        if isinstance(load, Coroutine):
+            load.close()  # nobody else will await it
         raise TypeError(
-            f"{parameter} must be an async function, not {kind}: pass the function, do not call it"
+            f"{parameter} must be an async function, not {kind_of(load)}: pass the function, do not call it"
         )

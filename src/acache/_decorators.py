@@ -4,6 +4,7 @@ A hit builds the key, looks it up, compares two times and returns: no argument b
 await, no policy. Everything else is the miss path, `Wiring.miss`. One countdown per function
 counts the hits and picks the one in 1,024 that is timed; the mark on the entry serves eviction."""
 
+import re
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial, update_wrapper
@@ -77,17 +78,21 @@ class Wiring:
         policy: Policy | None,
         plannable: bool,
         type: object,
+        keys: Template,
+        tags: Sequence[Template] = (),
     ) -> None:
-        """Keep what the decorator was given."""
+        """Keep what the decorator was given; *keys* and *tags* are typed by its function."""
         self.name = name
+        self.keys = keys
+        self.tags = tags
         self.options = options
         self.given = policy
         self.plannable = plannable
         self.type = type
         self.engine: Engine
         self.policy: Policy
-        self.tally: Tally
-        self.counted: Callable[[], int] | None = None
+        self.tally = Tally(name)
+        self.counted: Callable[[], int] | None = None  # the hits since it was last rewired
         self.rewire: Callable[..., None] | None = None
 
     def connect(self, engine: Engine) -> None:
@@ -95,15 +100,20 @@ class Wiring:
         process = engine.process
         if process.check_type is not None:
             process.check_type(self.type)
-        self.engine = engine
         self.policy = plan(
             self.name, self.options, policy=self.given, default=process.policy, plannable=self.plannable
         )
+        self.engine = engine
+        self.retire()
         self.tally = process.tally(self.name, cast("float | None", self.policy.ttl))
+        if self.rewire is not None and self.counted is not None:
+            self.rewire(process.lookup, process.clock.monotonic, process.near, self.policy.version)
+            self.tally.follow(self.counted)
+
+    def retire(self) -> None:
+        """Leave the figures as they are: another takes this one's place, or it gets other figures."""
         if self.counted is not None:
-            self.tally.count_fast_hits_with(self.counted)
-        if self.rewire is not None:
-            self.rewire(process.lookup, process.clock.monotonic, process.near)
+            self.tally.unfollow(self.counted)
 
     def call(self, **of: Any) -> Call:
         """Return a call with this function's policy, type and figures."""
@@ -136,9 +146,20 @@ class Wiring:
         finally:
             coroutine.close()
 
+    def invalidated(self) -> bool:
+        """Say whether anything was heard of a key or tag that its templates build."""
+        heard = self.engine.process.drops.heard
+        return heard(_builds([self.keys]), _builds(self.tags))
+
     def stats(self) -> Stats:
         """Return the figures of the function."""
         return self.tally.snapshot()
+
+
+def _builds(templates: Iterable[Template]) -> Callable[[str], object]:
+    """Return a test for what *templates* build; no value has a colon in it."""
+    patterns = ("[^:]*".join(map(re.escape, template.literals)) for template in templates)
+    return re.compile("|".join(patterns) or "(?!)").fullmatch
 
 
 class Reader(Wiring):
@@ -155,7 +176,7 @@ class Reader(Wiring):
 
 # The names in capitals are replaced by ones that no parameter of the function has.
 _SOURCE: Final = """
-def MAKE(LOOKUP, NOW, NEAR):
+def MAKE(LOOKUP, NOW, NEAR, VERSION):
     LEFT = EVERY
     ROUNDS = 0
     def BIND(INSTANCE):
@@ -163,7 +184,11 @@ def MAKE(LOOKUP, NOW, NEAR):
             nonlocal LEFT, ROUNDS
             KEY = KEY_EXPRESSION
             ENTRY = LOOKUP(KEY)
-            if ENTRY is not None and NEAR.trusted_until > NOW() < ENTRY.calm_until:
+            if (
+                ENTRY is not None
+                and NEAR.trusted_until > NOW() < ENTRY.calm_until
+                and ENTRY.version == VERSION
+            ):
                 ENTRY.used = True
                 LEFT -= 1
                 if not LEFT:
@@ -180,29 +205,25 @@ def MAKE(LOOKUP, NOW, NEAR):
             return await RELOAD(KEY_EXPRESSION, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION)
         return WRAPPER, KEY_OF, INVALIDATE, REFRESH
     def REWIRE(*PARTS):
-        nonlocal LOOKUP, NOW, NEAR
-        LOOKUP, NOW, NEAR = PARTS
+        nonlocal LOOKUP, NOW, NEAR, VERSION, LEFT, ROUNDS
+        LOOKUP, NOW, NEAR, VERSION = PARTS
+        LEFT = EVERY
+        ROUNDS = 0
     def HITS():
         return ROUNDS * EVERY + EVERY - LEFT
     return BIND, REWIRE, HITS
 """
 
 
-def _compile(
-    function: Callable[..., Any],
-    shape: CallShape,
-    template: Template,
-    tags: Iterable[Template],
-    wiring: Wiring,
-) -> Any:
+def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> Any:
     names = shape.names()
     bound = shape.instance is not None
-    each_tag = (f"{tag.expression(shape, names)}, " for tag in tags)
+    each_tag = (f"{tag.expression(shape, names)}, " for tag in wiring.tags)
     source = {
         "DEFINITION": shape.definition(names, bound=bound),
         "FORWARD": shape.forward(bound=bound),
         "FORWARD_ALL": shape.forward(),
-        "KEY_EXPRESSION": memo_expression(template, shape, names),
+        "KEY_EXPRESSION": memo_expression(wiring.keys, shape, names),
         "TAGS_EXPRESSION": "".join(("(", *each_tag, ")")),
         "INSTANCE": shape.instance or names.fresh("instance"),
     }
@@ -217,7 +238,7 @@ def _compile(
         "FUNCTION": function,
     }
     make = cast("Callable[..., Any]", generate(_SOURCE, "MAKE", source, constants, names, shape.name))
-    return make(None, None, None)
+    return make(None, None, None, None)
 
 
 def dress(
@@ -241,23 +262,23 @@ def wrap(
     *,
     options: Options,
     policy: Policy | None,
-) -> tuple[Any, Wiring, Template]:
-    """Return the cached form of *function*, how it is wired, and its template."""
+) -> tuple[Any, Wiring]:
+    """Return the cached form of *function*, and how it is wired."""
     check_async(function, "cached")
     shape = CallShape.of(function)
-    keys = key_template(shape, template)
+    keys = key_template(shape, template).typed(shape)
     wiring = Wiring(
+        keys=keys,
+        tags=[Template.parse(tag).typed(shape) for tag in tags],
         name=shape.name,
         options=options,
         policy=policy,
         plannable=template is not None or bool(tags),
         type=result_type(function),
     )
-    bind, wiring.rewire, wiring.counted = _compile(
-        function, shape, keys, [Template.parse(tag) for tag in tags], wiring
-    )
+    bind, wiring.rewire, wiring.counted = _compile(function, shape, wiring)
     if shape.instance is None:
-        return dress(function, bind, wiring), wiring, keys
+        return dress(function, bind, wiring), wiring
 
     def dress_for(instance: object) -> Any:
         wrapper = dress(function, bind, wiring, instance)
@@ -266,4 +287,4 @@ def wrap(
 
     method = WrappedMethod(function, dress_for)
     method.stats = wiring.stats  # type: ignore[attr-defined]
-    return method, wiring, keys
+    return method, wiring

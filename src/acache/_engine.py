@@ -105,7 +105,9 @@ class Engine:
             self._count_miss(call, joined=joined)
             call.tally.stale += arrival.stale
             return None
-        verdict = FRESH if flight.elected else arrival.verdict
+        # What was dropped since it was found must not be taken for what stands during a refresh.
+        dropped = not self.process.current(flight, arrival.entry.tags)
+        verdict = FRESH if flight.elected or dropped else arrival.verdict
         flight.elected = True
         return self.serve(flight.key, call, arrival.entry, verdict)
 
@@ -229,6 +231,7 @@ class Engine:
             entry, _ = self.judge(key, call.policy)
             flight = self.start(key, call, old=entry, refresh=True)
             flight.kept = False
+        flight.forced = True
         return (await self._wait(flight, call)).value
 
     async def refresh_many(self, keys: Iterable[str], call_of: Callable[[str], Call]) -> dict[str, Any]:
@@ -243,6 +246,7 @@ class Engine:
                 entry, _ = self.judge(key, call.policy)
                 flight = self.start(key, call, old=entry, refresh=True)
                 flight.kept = False
+            flight.forced = True
             flights[key] = flight
         await join_all(flights.values())
         return {key: flight.result().value for key, flight in flights.items()}
@@ -346,7 +350,6 @@ class Engine:
         """Drop *keys* and everything that carries one of *tags*."""
         self.process.enter()
         self.process.forget(keys, tags)
-        self.process.invalidated = True
         await self.process.background.finish(self._invalidate(keys, tags))
 
     async def _invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
@@ -364,7 +367,6 @@ class Engine:
         """Drop everything in the namespace."""
         self.process.enter()
         self.process.forget_everything()
-        self.process.invalidated = True
         await self.process.background.finish(self._clear())
 
     async def _clear(self) -> None:

@@ -4,7 +4,7 @@
 may be kept only if nothing was heard of its key or tags since. A message may name everything (a
 gap in the feed, `clear`); so may the ledger itself, when it forgets in order to stay small."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 LIMIT: Final = 50_000
@@ -40,6 +40,10 @@ class Ledger:
         self._everything = self.mark
         self._keys.clear()
         self._tags.clear()
+
+    def heard(self, is_key: Callable[[str], object], is_tag: Callable[[str], object]) -> bool:
+        """Say whether anything was heard of a key or tag that these accept, as far as it is remembered."""
+        return self._everything > 0 or any(map(is_key, self._keys)) or any(map(is_tag, self._tags))
 
     def quiet(self, key: str, tags: Iterable[str], *, since: int) -> bool:
         """Say whether nothing was heard of *key* or *tags* after the mark *since*."""

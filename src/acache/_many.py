@@ -91,7 +91,7 @@ class ManyWiring(Wiring):
         ids = {finish(key): id for key, id in keys.items()}
         call_of = self._calls(ids, group, load, tags)
         found = await self.engine.read_many(ids, self.call(), call_of)
-        return {ids[key]: value for key, value in found.items() if value is not None}
+        return {id: value for key, id in ids.items() if (value := found[key]) is not None}
 
     async def refresh_many(
         self,
@@ -133,23 +133,25 @@ def wrap_many(
     *,
     options: Options,
     policy: Policy | None,
-) -> tuple[Any, ManyWiring, Template]:
-    """Return the cached form of a batch function, how it is wired, and its template."""
+) -> tuple[Any, ManyWiring]:
+    """Return the cached form of a batch function, and how it is wired."""
     check_async(function, "cached_many")
     shape = CallShape.of(function)
-    keys = key_template(shape, template, batch=True)
+    keys = key_template(shape, template, batch=True).typed(shape)
     arguments = get_args(result_type(function))
     value_type = arguments[1] if len(arguments) == 2 else Any
     wiring = ManyWiring(
+        keys=keys,
+        tags=[Template.parse(tag).typed(shape) for tag in tags],
         name=shape.name,
         options=options,
         policy=policy,
         plannable=template is not None or bool(tags),
         type=value_type,
     )
-    bind = _compile(function, shape, keys, [Template.parse(tag) for tag in tags], wiring)
+    bind = _compile(function, shape, wiring)
     if shape.instance is None:
-        return dress(function, bind, wiring), wiring, keys
+        return dress(function, bind, wiring), wiring
 
     def dress_for(instance: object) -> Any:
         wrapper = dress(function, bind, wiring, instance)
@@ -158,16 +160,10 @@ def wrap_many(
 
     method = WrappedMethod(function, dress_for)
     method.stats = wiring.stats  # type: ignore[attr-defined]
-    return method, wiring, keys
+    return method, wiring
 
 
-def _compile(
-    function: Callable[..., Any],
-    shape: CallShape,
-    template: Template,
-    tags: Iterable[Template],
-    wiring: ManyWiring,
-) -> Callable[[object], Any]:
+def _compile(function: Callable[..., Any], shape: CallShape, wiring: ManyWiring) -> Callable[[object], Any]:
     names = shape.names()
     item = names.fresh("item")
     blank = names.bind("blank", None)
@@ -177,7 +173,7 @@ def _compile(
             each for each in shape.parameters if each.name not in (shape.iterable, shape.instance)
         ),
     )
-    each_tag = (f"{tag.expression(shape, names, item=item)}, " for tag in tags)
+    each_tag = (f"{tag.expression(shape, names, item=item)}, " for tag in wiring.tags)
     source = {
         "DEFINITION": shape.definition(names, bound=shape.instance is not None),
         "IDS": cast("str", shape.iterable),
@@ -185,8 +181,8 @@ def _compile(
         "LEAD": f"{shape.instance}," if shape.instance else "",
         "REST": others.forward(),
         "INSTANCE": shape.instance or names.fresh("instance"),
-        "KEY_EXPRESSION": template.expression(shape, names, item=item),
-        "GROUP_EXPRESSION": template.expression(shape, names, item=blank),
+        "KEY_EXPRESSION": wiring.keys.expression(shape, names, item=item),
+        "GROUP_EXPRESSION": wiring.keys.expression(shape, names, item=blank),
         "TAGS_EXPRESSION": "".join(("(", *each_tag, ")")),
     }
     constants = {

@@ -4,7 +4,7 @@ Nothing - read, loaded, set or committed - is put near if a message for its key 
 the mark that was taken before its first request was sent. Without a remote store the near store is
 all there is, and it is always trusted; in front of one it is trusted until `trusted_until`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from acache._entry import Entry
@@ -12,14 +12,43 @@ from acache._ledger import Ledger
 from acache.protocols import LocalStore
 
 
+class Evictions:
+    """Counts what a store evicts, and passes it on to who asked for it before."""
+
+    __slots__ = ("count", "then")
+
+    def __init__(self, then: Callable[[str, Entry], object] | None) -> None:
+        """Start at zero."""
+        self.count = 0
+        self.then = then
+
+    def __call__(self, key: str, entry: Entry) -> None:
+        """Note one eviction."""
+        self.count += 1
+        if self.then is not None:
+            self.then(key, entry)
+
+    @classmethod
+    def of(cls, store: object) -> "Evictions":
+        """Return a count of what *store* evicts from now on, if it tells; the last to ask is told."""
+        then = getattr(store, "on_evict", None)
+        while isinstance(then, Evictions):
+            then = then.then
+        count = cls(then)
+        if hasattr(store, "on_evict"):
+            store.on_evict = count
+        return count
+
+
 class Near:
     """A local store (or none), with the ledger of what was heard."""
 
-    __slots__ = ("fallback", "ledger", "store", "trusted_until")
+    __slots__ = ("evictions", "fallback", "ledger", "store", "trusted_until")
 
     def __init__(self, store: LocalStore | None) -> None:
         """Hold *store*; None keeps nothing near but remembers what was heard all the same."""
         self.store = store
+        self.evictions = Evictions.of(store)
         self.ledger = Ledger()
         self.fallback: LocalStore | None = None  # served only while the remote store is away
         self.trusted_until = inf

@@ -74,6 +74,7 @@ class CacheFlight(Flight[Arrival]):
         "call",
         "context",
         "elected",
+        "forced",
         "mark",
         "near_mark",
         "nested",
@@ -107,6 +108,7 @@ class CacheFlight(Flight[Arrival]):
         self.nested = inside_a_load()  # it runs in that one's slot
         self.tags = call.tags
         self.context: contextvars.Context | None = None  # for its load, if the first caller's counts
+        self.forced = False  # somebody wants it loaded, whatever is stored
         self.elected = False  # one waiter has been chosen to have the found entry refreshed
         self.on_void: Callable[[], object] | None = None  # told once, when it becomes void
 
@@ -149,7 +151,6 @@ class Process:
         self.moved: list[Callable[[], object]] = []  # told when another loop takes over
         self.retry_at: dict[str, float] = {}
         self.misses: dict[str, str] = {}  # why the last reads missed, for explain
-        self.invalidated = False  # has anything ever been?
 
     @property
     def lookup(self) -> Callable[[str], Entry | None]:

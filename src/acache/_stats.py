@@ -75,7 +75,7 @@ class Tally:
     """The running figures of one cached function, or of the cache's direct calls."""
 
     __slots__ = (
-        "_fast_hits",
+        "_counters",
         "coalesced",
         "discarded",
         "early",
@@ -89,6 +89,7 @@ class Tally:
         "loads",
         "misses",
         "name",
+        "sets",
         "stale",
         "timeouts",
         "ttl",
@@ -100,23 +101,29 @@ class Tally:
         self.name = name
         self.ttl = ttl
         self.hits = 0  # those that took the slow path; the fast ones are counted where they happen
-        self._fast_hits: Callable[[], int] | None = None
+        self._counters: list[Callable[[], int]] = []  # of the generated hit paths
         self.misses = self.loads = self.coalesced = self.early = self.stale = 0
-        self.errors = self.timeouts = self.discarded = self.invalidations = 0
+        self.errors = self.timeouts = self.discarded = self.sets = self.invalidations = 0
         self.load_time = Histogram()
         self.hit_time = Histogram()
         self.head_start = 0.0
         self.head_starts = 0
         self.warned = False
 
-    def count_fast_hits_with(self, count: Callable[[], int]) -> None:
-        """Add what *count* returns to the hits: the generated hit path keeps its own counter."""
-        self._fast_hits = count
+    def follow(self, counter: Callable[[], int]) -> None:
+        """Add to the hits what a generated hit path counts from now on, beginning at zero."""
+        self._counters.append(counter)
+
+    def unfollow(self, counter: Callable[[], int]) -> None:
+        """Keep what *counter* says now, if it was followed, and ask it no more."""
+        if counter in self._counters:
+            self._counters.remove(counter)
+            self.hits += counter()
 
     @property
     def all_hits(self) -> int:
         """Hits of both paths."""
-        return self.hits + (self._fast_hits() if self._fast_hits is not None else 0)
+        return self.hits + sum(counter() for counter in self._counters)
 
     def started_early(self, head_start: float) -> bool:
         """Note a refresh *head_start* seconds before expiry; say whether to warn, which is once."""
@@ -141,6 +148,7 @@ class Tally:
             errors=self.errors,
             timeouts=self.timeouts,
             discarded=self.discarded,
+            sets=self.sets,
             invalidations=self.invalidations,
         )
 
@@ -207,11 +215,10 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.0f} ns" if seconds else "–"
 
 
-def judge(tally: Tally, *, invalidated: bool, until_invalidated: bool) -> FunctionReport:
+def judge(tally: Tally, *, never_invalidated: bool) -> FunctionReport:
     """Return the report of one function.
 
-    *until_invalidated*: its values have no ttl; *invalidated*: something invalidated a key or tag
-    of it at least once."""
+    *never_invalidated*: its values have no ttl, and nothing has invalidated a key or tag of it yet."""
     load, hit = tally.load_time, tally.hit_time
     saved = tally.all_hits * (load.mean - hit.mean) if load.count else 0.0
     if not load.count or not tally.all_hits:
@@ -219,7 +226,7 @@ def judge(tally: Tally, *, invalidated: bool, until_invalidated: bool) -> Functi
     else:
         verdict = "worth it" if load.mean > hit.mean else "costs more than it saves"
     warnings: list[str] = []
-    if until_invalidated and not invalidated and load.count:
+    if never_invalidated and load.count:
         warnings.append("kept until invalidated, and nothing has invalidated it yet")
     if tally.warned:
         warnings.append("XFetch refreshes it in the first half of its ttl: lower beta or raise the ttl")

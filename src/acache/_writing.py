@@ -77,7 +77,6 @@ class Fence:
         """Take the fence down; after a *clean* block store what was committed."""
         process = self._engine.process
         process.forget(self._keys, self._tags)
-        process.invalidated = True
         commits = self._entries() if clean and process.enabled else {}
         self.receipts = await process.background.finish(self._lower(commits))
 

@@ -41,7 +41,10 @@ class ReadThrough(Generic[K, V]):
         self._source = source
         self._key = one_field("key", key)
         self._tags = tuple(one_field("tags", tag, required=False) for tag in names("tags", tags))
-        self._reader = cache.reader(f"{self.__class__.__name__}({key})", type=type, policy=policy, **options)
+        name = f"{self.__class__.__name__}({key})"
+        self._reader = cache.reader(
+            name, keys=self._key, tags=self._tags, type=type, policy=policy, **options
+        )
         self._group = Group(identity=self, load=self._load)
 
     async def get(self, id: K) -> V | None:
