@@ -18,13 +18,14 @@ RECONNECT: Final = 0.5  # seconds before a feed that failed altogether is entere
 class News:
     """A wait for what happens to one key."""
 
-    __slots__ = ("data", "event", "holder")
+    __slots__ = ("data", "event", "holder", "mark")
 
     def __init__(self) -> None:
         """Nothing has happened yet."""
         self.event = asyncio.Event()
         self.holder: bytes | None = None
         self.data: bytes | None = None
+        self.mark = 0  # of the near ledger when `data` came
 
 
 class Hearing:
@@ -122,6 +123,7 @@ class Hearing:
         for news in self._waiting.pop(key, ()):
             if message is not None and message.kind is STORE:
                 news.holder, news.data = message.holder, message.data
+                news.mark = self._process.near.ledger.mark
             news.event.set()
 
     # --- messages of ours ---

@@ -4,7 +4,7 @@ A flight first looks into the remote store, without a task of its own. Only what
 becomes a load: it asks for the lease, and loads, waits, or takes what another has stored."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from acache._entry import Entry
@@ -73,7 +73,7 @@ class FleetLoads:
         if self._land_fallback(flight):
             return
         flight.context = self._process.load_context() if self._process.inherit else None
-        if self._pending.covers(flight.key, flight.tags):
+        if not self._process.enabled or self._pending.covers(flight.key, flight.tags):
             self._spawn(flight, lambda: self._load_unstored(flight))
         else:
             self._look(flight, flight.call.tags)
@@ -99,29 +99,34 @@ class FleetLoads:
             return
         data, versions = answer
         read = None if data is None else self.unpack(flight.key, data, flight.call.type, flight.call.policy)
-        if read is not None and not versions.keys() >= read.versions.keys():
-            self._look(flight, unique((*tags, *read.versions)))
-            return
-        if self._pending.covers(flight.key, () if read is None else read.versions):
+        tags_read: Iterable[str] = () if read is None else read.versions
+        # Asked before the tags are looked up as well as after: the retry may land in between.
+        if self._pending.covers(flight.key, tags_read):
             self._spawn(flight, lambda: self._load_unstored(flight))
             return
+        if not versions.keys() >= set(tags_read):
+            self._look(flight, unique((*tags, *tags_read)))
+            return
         arrival = self._judge(flight, read, versions, near_mark)
-        if arrival is not None:
+        if arrival is not None and not flight.forced:
             flight.land(arrival)
         else:
+            if arrival is not None:
+                flight.old = arrival.entry
             seen = None if data is None else digest(data)
-            previous = () if read is None else tuple(read.versions)
-            self._spawn(flight, lambda: self._fly(flight, seen, previous))
+            self._spawn(flight, lambda: self._fly(flight, seen, tuple(tags_read)))
 
     def _judge(
         self, flight: CacheFlight, read: Read | None, versions: Mapping[str, bytes | None], near_mark: int
     ) -> Arrival | None:
         """Return what an entry is worth to the flight, None if it has to load."""
-        if read is None:
+        process, policy = self._process, flight.call.policy
+        if read is None or not valid(read, self._remote.namespace, versions):
+            flight.old = None  # what is gone was invalidated: not even a failed load may bring it back
             return None
-        process, policy, entry = self._process, flight.call.policy, read.entry
-        if not valid(read, self._remote.namespace, versions) or entry.version != policy.version:
-            flight.old = None  # it was invalidated: not even a failed load may bring it back
+        entry = read.entry
+        if entry.version != policy.version:
+            flight.old = None
             return None
         now = process.clock.monotonic()
         retry_at = process.retry_at.get(flight.key, 0.0)
@@ -132,7 +137,7 @@ class FleetLoads:
             flight.old = entry
             return None
         process.near.put(flight.key, near_copy(entry, policy, now), since=near_mark)
-        return Arrival(value=entry.value, entry=entry, verdict=verdict)
+        return Arrival(value=entry.value, tags=entry.tags, entry=entry, verdict=verdict)
 
     def unpack(self, key: str, data: bytes, type: object, policy: Policy | None) -> Read | None:
         """Return the entry in *data*; None, with an event, for what is none of ours."""
@@ -176,9 +181,7 @@ class FleetLoads:
         context = flight.context if flight.context is not None else process.context.copy()
         launch(flight, run, context=context, keep=process.background.keep)
 
-    async def _fly(  # noqa: PLR0911 - one return for each answer of the store
-        self, flight: CacheFlight, seen: bytes | None, previous: tuple[str, ...]
-    ) -> Arrival:
+    async def _fly(self, flight: CacheFlight, seen: bytes | None, previous: tuple[str, ...]) -> Arrival:
         """Ask for the lease until there is something to bring: a load, or another's."""
         process, key = self._process, flight.key
         while True:
@@ -200,7 +203,7 @@ class FleetLoads:
                         return standing
                     await self._wait(news, grant.remaining)
                     data = news.data if news.holder == grant.holder else None
-                    near_mark = process.near.ledger.mark
+                    near_mark = news.mark
             finally:
                 self._hearing.done(key, news)
             if data is None:
@@ -210,15 +213,24 @@ class FleetLoads:
             if read is None:
                 continue
             previous = tuple(read.versions)
-            try:
-                _, versions = await self._remote.peek([], [self._remote.namespace, *previous])
-            except StoreUnavailable:
-                return await self._load_unstored(flight)
-            if self._pending.covers(key, previous):
+            versions = await self._versions_for(key, previous)
+            if versions is None:
                 return await self._load_unstored(flight)
             arrival = self._judge(flight, read, versions, near_mark)
             if arrival is not None:
                 return arrival
+
+    async def _versions_for(self, key: str, tags: tuple[str, ...]) -> Mapping[str, bytes | None] | None:
+        """Return the versions by which an entry is judged; None if it cannot be trusted now.
+
+        An invalidation that is pending when they are asked for may land before they are here."""
+        if self._pending.covers(key, tags):
+            return None
+        try:
+            _, versions = await self._remote.peek([], [self._remote.namespace, *tags])
+        except StoreUnavailable:
+            return None
+        return None if self._pending.covers(key, tags) else versions
 
     async def _ask(self, key: str, token: bytes, seen: bytes | None) -> Grant | None:
         """Return the answer to a request for the lease, None if there is none.
@@ -236,12 +248,12 @@ class FleetLoads:
     def _standing(self, flight: CacheFlight, grant: Grant) -> Arrival | None:
         """Return the value that a flight may bring without waiting for another's load."""
         process, old = self._process, flight.old
-        if old is None:
-            return None
         now = process.clock.monotonic()
         if flight.refresh and not flight.waiting:
             process.hold_off(flight.key, now + min(grant.remaining, flight.call.policy.retry_after))
-            return Arrival(value=old.value)
+            return Arrival(value=None)  # nobody is there to get it
+        if old is None or flight.forced:
+            return None
         verdict = decide(old, now=now, rand=1.0, policy=flight.call.policy)
         if verdict in (FRESH, EARLY, STALE, HELD):
             return Arrival(value=old.value, stale=verdict is not FRESH)
@@ -258,6 +270,9 @@ class FleetLoads:
 
     async def _load_under(self, flight: CacheFlight, token: bytes, previous: tuple[str, ...]) -> Arrival:
         process, remote, key = self._process, self._remote, flight.key
+        if not process.current(flight):  # void already: its successor must not wait for this lease
+            self._give_back(key, token)
+            return await self._load_unstored(flight)
         flight.on_void = lambda: self._give_back(key, token)
         near_mark = process.near.ledger.mark
         renewing = process.background.start(renew(remote, (key,), (), token, LEASE))

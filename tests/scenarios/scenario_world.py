@@ -1,36 +1,50 @@
 """A database, a fleet of caches over one server, and what must hold: the world of the scenarios.
 
-Rows are versions that only grow. A *floor* per key is the version below which no read may answer
-that began after an invalidation returned: at once in the invalidator's own process, after
-`max_staleness` in the others, whose near copies and running flights may lag so long."""
+Rows are versions that only grow. The *floor* of a key is the version below which no read may answer
+that begins after an invalidation returned: at once in the invalidator's own process, after
+`MAX_STALENESS` in the others, whose near copies and running flights may lag so long. What is
+pending (P6) binds its own process at once, the others from when it has landed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 
-from acache import Cache, Policy
+from acache import Cache, Policy, loading
+from acache.events import Event, InvalidationLanded, InvalidationPending
 from acache.testing import Sim
 from acache.testing.network import Network
-from acache.testing.remote import MemoryRemote
+from acache.testing.remote import LeasingRemote, MemoryRemote, PlainRemote
 from acache.testing.server import MemoryServer
 
-MAX_STALENESS = 2.0
-SLOWEST = 0.4  # seconds that a load of these scenarios may take
+MAX_STALENESS = 2.0  # seconds
+SLOWEST = 0.4  # seconds that an ordinary load of these scenarios may take
+CLAIM = 10.0  # seconds for which a lease or fence stands unless it is renewed
+LONG = Policy(ttl=600, max_load_time=None)
+
+STORES = {"feed": MemoryRemote, "leases": LeasingRemote, "plain": PlainRemote}
 
 
-@dataclass
+class Oops(Exception):
+    """The failure of a block or of a source."""
+
+
 class Database:
     """Rows that are versions; reading and committing suspend like a real one."""
 
-    sim: Sim
-    rows: dict[str, int] = field(default_factory=dict)
+    def __init__(self, sim: Sim) -> None:
+        self.sim = sim
+        self.rows: dict[str, int] = {}
+        self.failing = False
+        self.pace: tuple[float, ...] = (0, 0, 0, 0.01, SLOWEST)  # seconds, one of them per load
 
     async def read(self, key: str) -> int:
         """Return the version of *key* as of one instant between two suspensions."""
         for _ in range(self.sim.random.randrange(3)):
             await asyncio.sleep(0)
+        if self.failing:
+            raise Oops
         version = self.rows.get(key, 0)
-        await asyncio.sleep(self.sim.random.choice((0, 0, 0, 0.01, SLOWEST)))
+        await asyncio.sleep(self.sim.random.choice(self.pace))
         return version
 
     async def commit(self, key: str) -> int:
@@ -39,99 +53,6 @@ class Database:
         version = self.rows[key] = self.rows.get(key, 0) + 1
         await asyncio.sleep(0)
         return version
-
-
-class Node:
-    """One process with its cache. Make it inside that process."""
-
-    def __init__(self, world: "World", name: str, *, near: bool, policy: Policy | None = None, **options) -> None:
-        self.world = world
-        self.name = name
-        sim = world.sim
-        self.network = Network(rng=sim.random)
-        self.clock = sim.current.clock
-        if world.server is None:
-            store, in_front = "memory://", None
-        else:
-            store = MemoryRemote(world.server, network=self.network, ping_every=1.0)
-            in_front = "memory://" if near else None
-        self.cache = Cache(
-            store,
-            near=in_front,
-            clock=self.clock,
-            rng=sim.random,
-            ids=lambda: sim.random.randbytes(16),
-            max_staleness=MAX_STALENESS,
-            **options,
-        )
-        self.policy = policy or Policy(ttl=600, max_load_time=None)
-        self.floor: dict[str, int] = {}
-        self.loading = 0
-
-    async def read(self, key: str, *, tags: tuple[str, ...] = (), check: bool = True) -> int:
-        """Read *key* and check that the answer is not older than it may be."""
-        world = self.world
-        floor = max(self.floor.get(key, 0), world.lagging_floor(key))
-        value = await self.cache.get_or_load(
-            key, lambda: self.load(key), tags=tags, policy=self.policy, type=int
-        )
-        if check:
-            world.sim.check(
-                value >= floor, f"{self.name} read version {value} of {key!r}, {floor} was invalidated for"
-            )
-        return value
-
-    async def load(self, key: str) -> int:
-        """Load *key*, counting how many loads of it run in the whole fleet."""
-        world = self.world
-        world.loads += 1
-        world.running[key] = world.running.get(key, 0) + 1
-        world.most = max(world.most, world.running[key])
-        try:
-            return await world.database.read(key)
-        finally:
-            world.running[key] -= 1
-
-    async def invalidate(self, key: str, *, tag: str | None = None) -> None:
-        """Commit a new version, then invalidate the key or its tag."""
-        version = await self.world.database.commit(key)
-        if tag is None:
-            await self.cache.invalidate(key)
-        else:
-            await self.cache.invalidate(tags=[tag])
-        self.raise_floor(key, version)
-
-    async def clear(self, key: str) -> None:
-        """Commit a new version, then drop the namespace."""
-        version = await self.world.database.commit(key)
-        await self.cache.clear()
-        self.raise_floor(key, version)
-
-    async def write(
-        self, key: str, *, tags: tuple[str, ...] = (), commit: bool = True, fail: bool = False
-    ) -> None:
-        """Write *key* inside a fence; *fail* after the database has committed."""
-        version = 0
-        try:
-            async with self.cache.writing(key, tags=tags) as writer:
-                version = await self.world.database.commit(key)
-                if commit:
-                    writer.commit(key, version, policy=self.policy)
-                await asyncio.sleep(self.world.sim.random.choice((0, 0.01)))
-                if fail:
-                    raise Oops
-        except Oops:
-            pass
-        self.raise_floor(key, version)
-
-    def raise_floor(self, key: str, version: int) -> None:
-        """Note that *version* of *key* was invalidated for by this process, now."""
-        self.floor[key] = max(self.floor.get(key, 0), version)
-        self.world.history.append((self.world.sim.loop.time(), key, version))
-
-
-class Oops(Exception):
-    """The block's own failure."""
 
 
 class World:
@@ -143,47 +64,224 @@ class World:
         self.server = MemoryServer(rng=sim.random) if remote else None
         self.history: list[tuple[float, str, int]] = []
         self.nodes: dict[str, Node] = {}
-        self.processes = {}
-        self.running: dict[str, int] = {}
-        self.most = 0
-        self.loads = 0
+        self.running: Counter[str] = Counter()  # loads of each key, now, in the whole fleet
+        self.most: Counter[str] = Counter()
+        self.loads: Counter[str] = Counter()
 
-    async def node(self, name: str, *, near: bool = True, **options) -> Node:
-        """Start a process with a cache."""
+    async def node(self, name: str, **options) -> "Node":
+        """Start a process with a cache; see `Node`."""
         process = self.sim.process(name)
-        self.processes[name] = process
 
         async def make() -> Node:
-            return Node(self, name, near=near, **options)
+            node = Node(self, process, **options)
+            node.cache._engine.process.enter()  # listen from the start
+            return node
 
         node = self.nodes[name] = await process.run(make())
         return node
 
-    def spawn(self, node: Node, work: Awaitable[object]):
-        """Run *work* in the node's process."""
-        return self.processes[node.name].spawn(work)
+    async def nodes_named(self, names: str, **options) -> "list[Node]":
+        """Start several; each letter is a name."""
+        return [await self.node(name, **options) for name in names]
 
     def lagging_floor(self, key: str) -> int:
         """Return the floor of *key* for a process that may lag."""
         late = self.sim.loop.time() - MAX_STALENESS
         return max((version for at, other, version in self.history if other == key and at < late), default=0)
 
-    async def settle(self, *keys: str, tags: tuple[str, ...] = (), patience: float = 3.0) -> None:
-        """End it: after every fence, lease and lag is over, each process reads what the database holds."""
+    async def settle(self, *keys: str, patience: float = 3.0, **options) -> None:
+        """End it: after every fence, lease and lag is over each process reads what the database holds."""
         await self.sim.join()
         await asyncio.sleep(patience)
-        for name, node in self.nodes.items():
-            if self.processes[name].killed:
-                continue
+        for node in self.living():
             for key in keys:
-                value = await self.processes[name].run(node.read(key, tags=tags))
+                value = await node.run(node.read(key, **options))
                 actual = self.database.rows.get(key, 0)
-                self.sim.check(value == actual, f"{name} keeps version {value} of {key!r}, it is {actual}")
-        for name, node in self.nodes.items():
-            if not self.processes[name].killed:
-                await self.processes[name].run(node.cache.aclose())
+                self.sim.check(value == actual, f"{node.name} keeps version {value} of {key!r}, it is {actual}")
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for all that was started, then close every cache."""
+        await self.sim.join()
+        for node in self.living():
+            await node.run(node.cache.aclose())
+
+    def living(self) -> "list[Node]":
+        """Return the nodes whose process was not killed."""
+        return [node for node in self.nodes.values() if not node.process.killed]
+
+    async def pause(self, longest: float = 0.1) -> None:
+        """Wait: often not at all, sometimes up to *longest* seconds."""
+        await asyncio.sleep(self.sim.random.choice((0, 0, longest / 10, longest)))
 
 
-def several(make: Callable[[], Awaitable[object]], count: int) -> list[Awaitable[object]]:
-    """Return *count* pieces of work."""
-    return [make() for _ in range(count)]
+class Node:
+    """One process with its cache. *kind* is a key of STORES, or "local"."""
+
+    def __init__(
+        self, world: World, process, *, near: bool = True, kind: str = "feed", policy: Policy = LONG, **options
+    ) -> None:
+        self.world = world
+        self.process = process
+        self.name = process.name
+        self.policy = policy
+        self.network = Network(rng=world.sim.random)
+        self.events: Counter[str] = Counter()
+        self.floor: dict[str, int] = {}
+        self.owing = False  # an invalidation of this process has not landed
+        self.debts: list[tuple[str, int]] = []
+        rng = world.sim.random
+        if world.server is None or kind == "local":
+            parts = {"store": "memory://"}
+        else:
+            pings = {"ping_every": 1.0} if kind == "feed" else {}
+            remote = STORES[kind](world.server, network=self.network, **pings)
+            parts = {"store": remote, "near": True if near and kind == "feed" else None}
+        settings = {"max_staleness": MAX_STALENESS, "rng": rng, "ids": lambda: rng.randbytes(16), **parts}
+        self.cache = Cache(clock=process.clock, **{**settings, **options})
+        self.cache.subscribe(self._observe)
+
+    def _observe(self, event: Event) -> None:
+        self.events[type(event).__name__] += 1
+        if isinstance(event, InvalidationPending):
+            self.owing = True
+        elif isinstance(event, InvalidationLanded):
+            self.owing = False
+            now = self.world.sim.loop.time()
+            self.world.history += [(now, key, version) for key, version in self.debts]
+            self.debts.clear()
+
+    def spawn(self, work: Awaitable[object]) -> asyncio.Task:
+        """Run *work* in this process."""
+        return self.process.spawn(work)
+
+    async def run(self, work: Awaitable[object]) -> object:
+        """Run *work* in this process and wait for it."""
+        return await self.process.run(work)
+
+    # --- reading ---
+
+    def floor_of(self, key: str) -> int:
+        """Return the version below which a read that begins now must not answer."""
+        return max(self.floor.get(key, 0), self.world.lagging_floor(key))
+
+    async def read(
+        self, key: str, *, tags: Iterable[str] = (), late: Iterable[str] = (), policy: Policy | None = None
+    ) -> int:
+        """Read *key* and check that the answer is not older than it may be; *late* tags only the load knows."""
+        floor = self.floor_of(key)
+        value = await self.cache.get_or_load(
+            key, lambda: self.load(key, late), tags=tags, policy=policy or self.policy, type=int
+        )
+        self.judge(key, value, floor)
+        return value
+
+    async def peek(self, key: str) -> int | None:
+        """Read *key* without loading."""
+        floor = self.floor_of(key)
+        value = await self.cache.get(key, type=int)
+        if value is not None:
+            self.judge(key, value, floor)
+        return value
+
+    async def read_many(self, *keys: str) -> dict[str, int]:
+        """Read several with one batch loader."""
+        floors = {key: self.floor_of(key) for key in keys}
+
+        async def load_many(missing: list[str]) -> dict[str, int]:
+            values = [await self.load(key) for key in missing]
+            return dict(zip(missing, values, strict=True))
+
+        found = await self.cache.get_or_load_many(keys, load_many, policy=self.policy, type=int)
+        for key, value in found.items():
+            self.judge(key, value, floors[key])
+        return found
+
+    def judge(self, key: str, value: int, floor: int) -> None:
+        """Check one answer."""
+        complaint = f"{self.name} read version {value} of {key!r}, {floor} was invalidated for"
+        self.world.sim.check(value >= floor, complaint)
+
+    async def reads(self, key: str, times: int, *, longest: float = 0.1, **options) -> None:
+        """Read *key* now and then."""
+        for _ in range(times):
+            await self.read(key, **options)
+            await self.world.pause(longest)
+
+    async def load(self, key: str, late: Iterable[str] = ()) -> int:
+        """Load *key*, counting how many loads of it run in the whole fleet."""
+        world = self.world
+        world.loads[key] += 1
+        world.running[key] += 1
+        world.most[key] = max(world.most[key], world.running[key])
+        try:
+            version = await world.database.read(key)
+            loading().tags.update(late)
+            return version
+        finally:
+            world.running[key] -= 1
+
+    # --- changing: the database first, then the cache ---
+
+    async def invalidate(self, key: str, *, tag: str | None = None) -> None:
+        """Commit a new version, then invalidate the key or its tag."""
+        version = await self.world.database.commit(key)
+        await (self.cache.invalidate(key) if tag is None else self.cache.invalidate(tags=[tag]))
+        self.raise_floor(key, version)
+
+    async def clear(self, key: str) -> None:
+        """Commit a new version, then drop the namespace."""
+        version = await self.world.database.commit(key)
+        await self.cache.clear()
+        self.raise_floor(key, version)
+
+    async def set(self, key: str, **options) -> None:
+        """Commit a new version and set it."""
+        version = await self.world.database.commit(key)
+        await self.cache.set(key, version, policy=self.policy, type=int, **options)
+        self.raise_floor(key, version)
+
+    async def write(
+        self, key: str, *, tags: Iterable[str] = (), commit: bool = True, fail: bool = False, length: float = 0.01
+    ) -> None:
+        """Write *key* inside a fence; *fail* after the database has committed."""
+        version = 0
+        try:
+            async with self.cache.writing(key, tags=tags) as writer:
+                await self.world.pause(length)
+                version = await self.world.database.commit(key)
+                if commit:
+                    writer.commit(key, version, policy=self.policy)
+                await self.world.pause(length)
+                if fail:
+                    raise Oops
+        except Oops:
+            pass
+        self.raise_floor(key, version)
+
+    def raise_floor(self, key: str, version: int) -> None:
+        """Note that *version* of *key* was invalidated for by this process, now."""
+        self.floor[key] = max(self.floor.get(key, 0), version)
+        if self.owing:
+            self.debts.append((key, version))
+        else:
+            self.world.history.append((self.world.sim.loop.time(), key, version))
+
+
+Change = Callable[[Node], Awaitable[None]]
+
+WAYS: dict[str, Change] = {
+    "key": lambda node: node.invalidate("k"),
+    "tag": lambda node: node.invalidate("k", tag="t"),
+    "clear": lambda node: node.clear("k"),
+    "writing": lambda node: node.write("k"),
+    "writing_with_tag": lambda node: node.write("k", tags=["t"]),
+    "writing_without_commit": lambda node: node.write("k", commit=False),
+    "writing_that_fails": lambda node: node.write("k", fail=True),
+}
+"""The ways to change what is cached under "k", whose entries carry "t" where the way needs it."""
+
+
+def tags_of(way: str) -> tuple[str, ...]:
+    """Return the tags that a reader of "k" declares where it is changed this way."""
+    return ("t",) if "tag" in way else ()
