@@ -82,7 +82,7 @@ class TestALentConnection(TablePlan):
 
     async def around(self, test):
         async with aiosqlite.connect(self.path) as self.lent:
-            self.lent.row_factory = sqlite3.Row  # its owner's business
+            self.lent.row_factory = lambda cursor, row: {"its owner's business": row}
             await super().around(test)
             await self.lent.execute("SELECT 1")  # not closed by the source
 

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -20,6 +20,35 @@ from hypothesis import strategies as st
 from acache.errors import JournalFailed
 from acache.testing.contracts.journal import JournalContract, write
 from acache_sqlite import SQLiteJournal, _journal_file, _journal_folder, _wal
+
+
+@contextmanager
+def forked(body):
+    """Run *body* in a child; each call of `step` here waits for one there, and lets it go on."""
+    (heard, say), (wait, let_go) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(heard)
+            body(lambda: os.write(say, b"x") and os.read(wait, 1))
+        finally:
+            os._exit(0)
+    os.close(say)
+    reached = []
+
+    def step():
+        if reached:
+            os.write(let_go, b"x")
+        reached.append(os.read(heard, 1))
+        assert reached[-1], "the child has ended"
+
+    try:
+        yield step
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (heard, wait, let_go):
+            os.close(end)
 
 
 class TestSQLiteJournal(JournalContract):
@@ -188,29 +217,22 @@ async def test_a_folder_that_another_process_keeps_locked_is_an_error(tmp_path, 
 def test_a_child_has_a_file_of_its_own_and_does_not_keep_its_parents_locked(tmp_path):
     journal = SQLiteJournal(tmp_path)
     asyncio.run(journal.append([write("parent", 1)]))
-    said, go_on = os.pipe(), os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            asyncio.run(journal.append([write("child", 2)]))
-            os.write(said[1], b"1")
-            os.read(go_on[0], 1)
-        finally:
-            os._exit(0)
-    assert os.read(said[0], 1) == b"1"
-    assert len(files(tmp_path)) == 2
-    assert asyncio.run(pending(journal)) == [("parent", 1)]
-    asyncio.run(journal.append([write("parent", 3)]))
-    asyncio.run(journal.aclose())
-    # The child lives, with every descriptor that it inherited: the parent's file is an orphan all the same.
-    assert asyncio.run(pending(journal)) == [("parent", 1), ("parent", 3)]
-    os.write(go_on[1], b"x")
-    os.waitpid(child, 0)
+
+    def live(step):
+        asyncio.run(journal.append([write("child", 2)]))
+        step()
+
+    with forked(live) as step:
+        step()
+        assert len(files(tmp_path)) == 2
+        assert asyncio.run(pending(journal)) == [("parent", 1)]
+        asyncio.run(journal.append([write("parent", 3)]))
+        asyncio.run(journal.aclose())
+        # The child lives, with every descriptor that it inherited: the parent's file is free all the same.
+        assert asyncio.run(pending(journal)) == [("parent", 1), ("parent", 3)]
     asyncio.run(journal.aclose())
     assert asyncio.run(pending(journal)) == [("child", 2), ("parent", 1), ("parent", 3)]
     asyncio.run(journal.aclose())
-    for end in (*said, *go_on):
-        os.close(end)
 
 
 WORKER = """
@@ -390,8 +412,8 @@ def test_a_log_is_damaged_if_and_only_if_a_durable_transaction_would_be_dropped(
     (left,) = connection.execute("SELECT count(*) FROM t").fetchone()
     connection.close()
     verdict = _wal.is_damaged(bytes(broken))
-    if cut or left == 12:
-        assert not verdict  # cut short, a log cannot be told from one that was never longer
+    if cut or left >= 11:
+        assert not verdict  # a log that was cut short, or whose last transaction is broken, proves nothing
     elif left < 10:
         assert verdict
 

@@ -104,8 +104,9 @@ class ModelShape(Shape[V]):
 
     def read(self, columns: Sequence[str], row: Sequence[object]) -> V:
         """Return *row* as a model. Raises `Unfit`."""
+        fields = self._fields(columns, row)
         try:
-            return cast("V", cast("Any", self.type).model_validate(self._fields(columns, row)))
+            return cast("V", cast("Any", self.type).model_validate(fields))
         except ValueError as error:
             details = cast("Any", error).errors(include_url=False, include_context=False, include_input=False)
             places = sorted({".".join(map(str, detail["loc"])) for detail in details})
