@@ -1,0 +1,282 @@
+"""Write-behind: acknowledged once journaled, flushed in batches, read at once."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from acache import Cache, MemoryJournal, WriteBehind
+from acache.errors import BacklogFull, CacheClosed, CodecError, ConfigurationError, JournalFailed
+from acache.errors import SourceRefused, SourceUnavailable
+from acache.events import BatchFlushed, FlushFailed, WriteBuried
+from acache.protocols import Saved
+
+
+class Table:
+    """A source in a dict, which can be away, slow, or refuse what is bad."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, object] = {}
+        self.away = 0
+        self.batches: list[list[int]] = []
+        self.gate: asyncio.Event | None = None
+
+    async def load(self, keys: Sequence[int]) -> Mapping[int, object]:
+        await asyncio.sleep(0)
+        return {key: self.rows[key] for key in keys if key in self.rows}
+
+    async def save(self, items: Mapping[int, object], *, versions=None) -> Saved[int, object]:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.away:
+            self.away -= 1
+            raise SourceUnavailable("away")
+        if "bad" in items.values():
+            raise SourceRefused("bad data")
+        self.batches.append(sorted(items))
+        self.rows |= items
+        return Saved()
+
+    async def remove(self, keys: Sequence[int], *, versions=None) -> Saved[int, object]:
+        for key in keys:
+            self.rows.pop(key, None)
+        return Saved()
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+def behind(cache: Cache, table: Table, **options) -> WriteBehind:
+    options = {"journal": MemoryJournal(), "ttl": 60, "max_delay": 0, **options}
+    return WriteBehind(cache, table, key="row:{}", **options)
+
+
+@pytest.fixture
+def real() -> Cache:
+    return Cache("memory://")
+
+
+@pytest.mark.asyncio
+async def test_a_write_is_read_at_once_and_reaches_the_source(real, table):
+    async with behind(real, table, max_delay=60) as rows:
+        await rows.put(1, "a")
+        assert table.rows == {}
+        assert await rows.get(1) == "a"
+        assert await rows.get_many([1, 2]) == {1: "a"}
+        assert rows.backlog.pending == 1
+        await rows.flush()
+        assert table.rows == {1: "a"}
+        assert rows.backlog.pending == 0
+        assert await rows.get(1) == "a"
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_removal_is_read_at_once_and_reaches_the_source(real, table):
+    table.rows[1] = "old"
+    async with behind(real, table) as rows:
+        assert await rows.get(1) == "old"
+        await rows.remove(1)
+        assert await rows.get(1) is None
+        await rows.flush()
+        assert table.rows == {}
+        assert await rows.get(1) is None
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_writes_of_one_key_are_coalesced_to_the_last(real, table):
+    async with behind(real, table, max_delay=60) as rows:
+        for value in range(5):
+            await rows.put(1, value)
+        await rows.put(2, 0)
+        await rows.flush()
+        assert table.batches == [[1, 2]]
+        assert table.rows == {1: 4, 2: 0}
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_batch_holds_no_more_than_batch_size_keys(real, table):
+    async with behind(real, table, max_delay=60, batch_size=2) as rows:
+        await rows.put_many({key: "v" for key in range(5)})
+        await rows.flush()
+        assert sorted(map(len, table.batches)) == [1, 2, 2]
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_is_away_is_tried_again_until_it_has_everything(real, table):
+    seen = []
+    real.subscribe(seen.append)
+    table.away = 2
+    async with behind(real, table) as rows:
+        await rows.put(1, "a")
+        await rows.flush()
+        assert table.rows == {1: "a"}
+    assert sum(isinstance(event, FlushFailed) for event in seen) == 2
+    assert any(isinstance(event, BatchFlushed) for event in seen)
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_poisoned_record_stands_alone_and_the_rest_goes_on(real, table):
+    seen = []
+    real.subscribe(seen.append)
+    async with behind(real, table, max_delay=60) as rows:
+        await rows.put_many({key: "bad" if key == 5 else "ok" for key in range(9)})
+        await rows.flush()
+        assert set(table.rows) == set(range(9)) - {5}
+        [letter] = [letter async for letter in rows.dead_letters()]
+        assert letter.key == "row:5"
+        assert rows.backlog.dead == 1
+        assert await rows.get(5) is None
+        await rows.discard(letter)
+        assert rows.backlog.dead == 0
+    assert sum(isinstance(event, WriteBuried) for event in seen) == 1
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_dead_letter_can_be_tried_again(real, table):
+    async with behind(real, table) as rows:
+        await rows.put(1, "bad")
+        await rows.flush()
+        [letter] = [letter async for letter in rows.dead_letters()]
+
+        async def lenient(items, *, versions=None):
+            table.rows |= items
+            return Saved()
+
+        table.save = lenient
+        await rows.requeue(letter)
+        await rows.flush()
+        assert table.rows == {1: "bad"}
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_what_an_earlier_run_left_is_recovered_and_read_first(real, table):
+    journal = MemoryJournal()
+    table.gate = asyncio.Event()
+    first = behind(real, table, journal=journal)
+    await first.put(1, "new")
+    await first.aclose(timeout=0)
+    assert table.rows == {}
+    table.gate.set()
+    async with behind(Cache(), table, journal=journal, max_delay=60) as rows:
+        assert rows.backlog.pending == 1
+        assert await rows.get(1) == "new"
+        await rows.flush()
+        assert table.rows == {1: "new"}
+        assert [write async for write in journal.recover()] == []
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_write_that_the_journal_refuses_is_not_acknowledged_nor_read(real, table):
+    class Broken(MemoryJournal):
+        async def append(self, writes):
+            raise JournalFailed("disk full")
+
+    async with behind(real, table, journal=Broken()) as rows:
+        with pytest.raises(JournalFailed):
+            await rows.put(1, "a")
+        assert await rows.get(1) is None
+        assert rows.backlog.pending == 0
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_full_backlog_raises_or_waits_for_the_source(real, table):
+    table.gate = asyncio.Event()
+    async with behind(real, table, max_backlog=1, on_full="raise") as rows:
+        await rows.put(1, "a")
+        await rows.put(1, "b")
+        with pytest.raises(BacklogFull):
+            await rows.put(2, "a")
+        table.gate.set()
+    table.gate = asyncio.Event()
+    async with behind(real, table, max_backlog=1) as rows:
+        await rows.put(1, "a")
+        waiting = asyncio.ensure_future(rows.put(2, "b"))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        table.gate.set()
+        await waiting
+        await rows.flush()
+        assert table.rows[2] == "b"
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_updates_of_one_id_take_turns(real, table):
+    async with behind(real, table) as rows:
+        await rows.put(1, 0)
+
+        async def add(value):
+            await asyncio.sleep(0)
+            return value + 1
+
+        await asyncio.gather(*(rows.update(1, add) for _ in range(20)))
+        assert await rows.get(1) == 20
+    assert table.rows == {1: 20}
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_cancelling_a_put_never_leaves_it_half_done(real, table, turn):
+    async with behind(real, table, max_delay=60) as rows:
+        for steps in range(12):
+            task = asyncio.ensure_future(rows.put(steps, "v"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            await turn()
+            journaled = {write.key async for write in rows._journal.recover()}
+            assert (f"row:{steps}" in journaled) is ((await rows.get(steps)) == "v")
+        await rows.flush()
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_what_could_not_be_recovered_as_it_is_is_refused_at_once(real, table):
+    async with behind(real, table) as rows:
+        with pytest.raises(CodecError, match="id_type="):
+            await rows.put((1, 2), "a")
+        with pytest.raises(CodecError, match="type="):
+            await rows.put(1, {1, 2})
+        with pytest.raises(TypeError, match="remove"):
+            await rows.put(1, None)
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_closed_pattern_says_so(real, table):
+    rows = behind(real, table)
+    async with rows:
+        pass
+    with pytest.raises(CacheClosed, match="async with"):
+        await rows.put(1, "a")
+    async with rows:
+        await rows.put(1, "a")
+    assert table.rows == {1: "a"}
+    await real.aclose()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"on_full": "drop"}, "on_full"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"max_backlog": 0}, "max_backlog"),
+        ({"max_rate": 0}, "max_rate"),
+        ({"max_delay": -1}, "max_delay"),
+    ],
+)
+def test_senseless_options_are_named(real, table, options, named):
+    with pytest.raises((ConfigurationError, ValueError), match=named):
+        behind(real, table, **options)
