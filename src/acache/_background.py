@@ -29,7 +29,7 @@ class Background:
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run *work* as a task that closing cancels."""
-        task = self.loop.create_task(work)
+        task = self._task(work)
         self.keep(task)
         return task
 
@@ -37,7 +37,7 @@ class Background:
         """Run *work* as a task that nobody cancels; closing waits for it.
 
         Its error is retrieved in any case: *work* reports what matters itself."""
-        task = self.loop.create_task(work)
+        task = self._task(work)
         self._must_end.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -45,6 +45,13 @@ class Background:
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Run *work* as a task that nobody cancels, and wait for it; cancelling ends only the wait."""
         return await asyncio.shield(self.begin(work))
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        try:
+            return self.loop.create_task(work)
+        except RuntimeError:  # the loop was closed under us: *work* must not be reported as forgotten
+            work.close()
+            raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._must_end.discard(task)
