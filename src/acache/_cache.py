@@ -339,7 +339,8 @@ class Cache:
     ) -> None:
         """Store *value*; afterwards no read of *key* gets anything that was loaded before.
 
-        With ttl=0 nothing is stored, and what was is dropped. If the caller is cancelled the value is stored all the same."""
+        With ttl=0 nothing is stored, and what was is dropped. If the caller is cancelled the value is
+        stored all the same."""
         await self.set_many({key: value}, tags=tags, type=type, policy=policy, **options)
 
     async def set_many(

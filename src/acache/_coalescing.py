@@ -72,13 +72,15 @@ def _wrap(function: Callable[..., Any], text: str | None) -> Any:
     shape = CallShape.of(function)
     bind = _compile(function, shape, text)
 
-    def dress(instance: object = None) -> Any:
+    def dress(target: Callable[..., Any], instance: object = None) -> Any:
         wrapper, wrapper_forget = bind(instance, Singleflight())
-        update_wrapper(wrapper, function)
+        update_wrapper(wrapper, target)
         wrapper.forget = wrapper_forget
         return wrapper
 
-    return dress() if shape.instance is None else WrappedMethod(function, dress)
+    if shape.instance is None:
+        return dress(function)
+    return WrappedMethod(function, dress, verbs=["forget"], stateful=True)
 
 
 def _compile(function: Callable[..., Any], shape: CallShape, text: str | None) -> Callable[..., Any]:

@@ -5,7 +5,6 @@ await, no policy. Everything else is the miss path, `Wiring.miss`. One countdown
 counts the hits and picks the one in 1,024 that is timed; the mark on the entry serves eviction."""
 
 import re
-import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial, update_wrapper
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
@@ -242,17 +241,26 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> 
 
 
 def dress(
-    function: Callable[..., Any], bind: Callable[[object], Any], wiring: Wiring, instance: object = None
+    function: Callable[..., Any], shape: CallShape, bind: Callable[[object], Any], wiring: Wiring
 ) -> Any:
-    """Return the wrapper of *function*, of *instance* if it is a method, with its attributes."""
-    wrapper, key, invalidate, refresh = bind(instance)
-    update_wrapper(wrapper, function)
-    wrapper.key = key
-    wrapper.invalidate = invalidate
-    wrapper.refresh = refresh
-    wrapper.uncached = function
-    wrapper.stats = wiring.stats
-    return wrapper
+    """Return the wrapper of *function*, or of the method that it is, with its verbs."""
+
+    def dress_for(target: Callable[..., Any], instance: object = None) -> Any:
+        wrapper, key, invalidate, refresh = bind(instance)
+        update_wrapper(wrapper, target)
+        wrapper.key = key
+        wrapper.invalidate = invalidate
+        wrapper.refresh = refresh
+        wrapper.uncached = target
+        wrapper.stats = wiring.stats
+        return wrapper
+
+    if shape.instance is None:
+        return dress_for(function)
+    method = WrappedMethod(function, dress_for, verbs=("key", "invalidate", "refresh"))
+    method.unbound.uncached = function
+    method.unbound.stats = wiring.stats
+    return method
 
 
 def wrap(
@@ -277,14 +285,4 @@ def wrap(
         type=result_type(function),
     )
     bind, wiring.rewire, wiring.counted = _compile(function, shape, wiring)
-    if shape.instance is None:
-        return dress(function, bind, wiring), wiring
-
-    def dress_for(instance: object) -> Any:
-        wrapper = dress(function, bind, wiring, instance)
-        wrapper.uncached = types.MethodType(function, instance)
-        return wrapper
-
-    method = WrappedMethod(function, dress_for)
-    method.stats = wiring.stats  # type: ignore[attr-defined]
-    return method, wiring
+    return dress(function, shape, bind, wiring), wiring

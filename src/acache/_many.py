@@ -1,6 +1,5 @@
 """The batch decorator: one loader call for all missing ids, coalesced across callers."""
 
-import types
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from acache._policy import Options, Policy
 from acache._process import Call, Group
 from acache._signature import CallShape
 from acache._stats import Stats
-from acache._wrapper import WrappedMethod, check_async, generate, result_type
+from acache._wrapper import check_async, generate, result_type
 
 P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
@@ -150,17 +149,7 @@ def wrap_many(
         type=value_type,
     )
     bind = _compile(function, shape, wiring)
-    if shape.instance is None:
-        return dress(function, bind, wiring), wiring
-
-    def dress_for(instance: object) -> Any:
-        wrapper = dress(function, bind, wiring, instance)
-        wrapper.uncached = types.MethodType(function, instance)
-        return wrapper
-
-    method = WrappedMethod(function, dress_for)
-    method.stats = wiring.stats  # type: ignore[attr-defined]
-    return method, wiring
+    return dress(function, shape, bind, wiring), wiring
 
 
 def _compile(function: Callable[..., Any], shape: CallShape, wiring: ManyWiring) -> Callable[[object], Any]:

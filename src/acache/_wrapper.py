@@ -2,10 +2,12 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import update_wrapper
+from types import MethodType
 from typing import Any, Final, get_type_hints
 
-from acache._signature import Names
+from acache._signature import CallShape, Names
 
 _WORD: Final = re.compile(r"\b[A-Z][A-Z_]+\b")
 
@@ -37,31 +39,61 @@ class WrappedMethod:
     instance that it was made for: copying an object copies its `__dict__`, and a copy must not
     read another's cache. Pickling leaves it behind."""
 
-    def __init__(self, function: Callable[..., Any], dress_for: Callable[[object], Any]) -> None:
-        """Make wrappers with *dress_for*."""
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        dress_for: Callable[[Callable[..., Any], object], Any],
+        *,
+        verbs: Iterable[str],
+        stateful: bool = False,
+    ) -> None:
+        """Make wrappers with *dress_for*, from a bound method and its instance.
+
+        `Class.method` has their *verbs* too, and takes the instance first. *stateful*: two wrappers
+        of one instance are not the same, so there must be a place to keep the one."""
+        self._function = function
         self._dress_for = dress_for
-        self._slot = f"_acache_{function.__name__}"
-        self.__wrapped__ = function
-        self.__doc__ = function.__doc__
-        self.__name__ = function.__name__
-        self.__qualname__ = function.__qualname__
-        self.__module__ = function.__module__
+        self._stateful = stateful
+        # A method of a subclass may call the one that it overrides: their wrappers lie side by side.
+        self._slot = f"_acache_{function.__module__}.{function.__qualname__}"
+        self.unbound = self._of_class(verbs)
+
+    def _of_class(self, verbs: Iterable[str]) -> Any:
+        async def unbound(instance: object, /, *args: Any, **named: Any) -> Any:
+            return await self.__get__(instance)(*args, **named)
+
+        def verb(name: str) -> Callable[..., Any]:
+            def call(instance: object, /, *args: Any, **named: Any) -> Any:
+                return getattr(self.__get__(instance), name)(*args, **named)
+
+            return call
+
+        update_wrapper(unbound, self._function)
+        for name in verbs:
+            setattr(unbound, name, verb(name))
+        return unbound
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Return the wrapper of *instance*."""
         if instance is None:
-            return self
+            return self.unbound
         try:
             held = instance.__dict__.get(self._slot)
         except AttributeError:  # __slots__: nowhere to keep it
-            return self._dress_for(instance)
+            if self._stateful:
+                owner_name = type(instance).__qualname__
+                raise TypeError(
+                    f'{owner_name} keeps no state of a call: add "__dict__" to __slots__'
+                ) from None
+            return self._dress(instance)
         if held is None or held.instance is not instance:
-            held = instance.__dict__[self._slot] = Held(instance, self._dress_for(instance))
+            if isinstance(instance, type):
+                raise TypeError(NO_CLASSMETHOD)
+            held = instance.__dict__[self._slot] = Held(instance, self._dress(instance))
         return held.wrapper
 
-    def __call__(self, instance: object, /, *args: Any, **named: Any) -> Any:
-        """Call it as `Class.method(instance, ...)`."""
-        return self.__get__(instance)(*args, **named)
+    def _dress(self, instance: object) -> Any:
+        return self._dress_for(MethodType(self._function, instance), instance)
 
 
 class Held:
@@ -79,19 +111,22 @@ class Held:
         return Held, ()
 
 
+NO_CLASSMETHOD: Final = (
+    "a @classmethod cannot be wrapped: wrap a function that takes what identifies the class as an"
+    " argument, and call it from the classmethod"
+)
+
+
 def check_async(function: object, what: str) -> None:
     """Raise TypeError, saying what to write, unless *function* is an `async def`."""
     if isinstance(function, classmethod | staticmethod):
         kind = type(function).__name__
-        if kind == "staticmethod":
-            raise TypeError(f"put @staticmethod above @{what}, not below it")
-        raise TypeError(
-            f"@{what} cannot serve a @classmethod: cache a function that takes what identifies the class"
-            " as an argument, and call it from the classmethod"
-        )
+        raise TypeError(NO_CLASSMETHOD if kind == "classmethod" else f"put @staticmethod above @{what}")
     if not inspect.iscoroutinefunction(function):
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(f"@{what} needs an async function; write `async def {name}`, or await a thread in it")
+    if CallShape.of(function).instance == "cls":
+        raise TypeError(NO_CLASSMETHOD)
 
 
 def result_type(function: Callable[..., Any]) -> object:
