@@ -1,7 +1,7 @@
 """The store in memory keeps the contract, and goes wrong exactly as it is told to."""
 
 import asyncio
-from functools import partial
+from functools import partial, wraps
 from random import Random
 
 import pytest
@@ -35,13 +35,13 @@ def in_virtual_time(*seeds):
     """Run a test on the simulator's loop, once in order or once for each seed."""
 
     def plain(test):
-        def run():
+        @wraps(test)
+        def run(**arguments):
             for seed in seeds or (0,):
                 loop = partial(SimLoop, seed, scheduler="random" if seeds else "fifo")
                 with asyncio.Runner(loop_factory=loop) as runner:
-                    runner.run(test())
+                    runner.run(test(**arguments))
 
-        run.__name__ = test.__name__
         return run
 
     return plain
@@ -97,7 +97,7 @@ async def test_a_request_and_its_steps_are_counted():
     assert (remote.requests, remote.steps) == ({"set_many": 1}, {"set_many": 2})
 
 
-@pytest.mark.asyncio
+@in_virtual_time()
 async def test_other_clients_come_in_between_the_names_of_one_request_but_not_into_one():
     server = MemoryServer()
     writer, reader = MemoryRemote(server), MemoryRemote(server)
@@ -150,7 +150,7 @@ async def test_chances_come_from_the_networks_own_generator():
 
 
 @pytest.mark.parametrize(("late", "left"), [(0.0, None), (1.0, b"1")])
-@pytest.mark.asyncio
+@in_virtual_time()
 async def test_a_request_cancelled_on_its_way_may_still_land(late, left):
     remote = PlainRemote(network=Network(lands_late=late))
     task = asyncio.create_task(remote.set_many([item()]))
