@@ -1,0 +1,96 @@
+"""How rows are found by their keys. Functions over a connection and a plan; nothing is kept."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import asyncpg
+
+from acache.errors import SourceRefused
+from acache_postgres import _sql
+from acache_postgres._errors import is_data
+from acache_postgres._keys import BoundKey, columns_of, possible
+from acache_postgres._reading import Reading, Row
+from acache_postgres._sql import Column, Plan
+from acache_postgres._values import Codecs
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+_select = lru_cache(128)(_sql.select)
+_select_plain = lru_cache(128)(_sql.select_plain)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned(Generic[V]):
+    """What was found out about a table when it was first used."""
+
+    plan: Plan
+    codecs: Codecs
+    reading: Reading[V]
+
+
+async def read(
+    connection: Any, plan: Plan, columns: tuple[Column, ...], keys: Mapping[K, BoundKey]
+) -> dict[K, Row]:
+    """Return *columns* of those of *keys* that exist. `SourceRefused` names keys of several rows."""
+    if not keys:
+        return {}
+    found: dict[K, Row] = {}
+    twice: list[K] = []
+    arrays = columns_of(keys.values(), len(plan.key))
+    if len(plan.key) == 1 and plan.key[0].plain and columns is plan.columns:
+        rows = await connection.fetch(_select_plain(plan), *arrays)
+        named: Any = {bound[0]: key for key, bound in keys.items()}
+    else:
+        rows = await connection.fetch(_select(plan, columns), *arrays)
+        named = dict(enumerate(keys, 1))
+    for row in rows:
+        key = named[row[0]]
+        if key in found:
+            twice.append(key)
+        found[key] = row[1:]
+    if twice:
+        raise SourceRefused(f"table {plan.table!r} has several rows under {len(twice)} of the keys", keys=twice)
+    return found
+
+
+async def of_possible(
+    connection: Any,
+    plan: Plan,
+    keys: Mapping[K, BoundKey],
+    job: Callable[[Mapping[K, BoundKey]], Awaitable[T]],
+) -> T:
+    """Return what *job* makes of those of *keys* that the columns can hold; no row has another one.
+
+    Which those are is asked only if *job* fails over them: a text where numbers are, 2**40 where
+    they have 32 bits, a label that the enum has not."""
+    asked = possible(keys)
+    try:
+        return await job(asked)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if not is_data(error):
+            raise
+        fit = await _fit(connection, plan, asked)
+        if len(fit) == len(asked):
+            raise
+    return await job(fit)
+
+
+async def _fit(connection: Any, plan: Plan, keys: Mapping[K, BoundKey]) -> dict[K, BoundKey]:
+    """Return those of *keys* that the columns can hold, found by halves."""
+    try:
+        await connection.execute(_sql.askable(plan), *columns_of(keys.values(), len(plan.key)))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if not is_data(error):
+            raise
+    else:
+        return dict(keys)
+    if len(keys) == 1:
+        return {}
+    items = list(keys.items())
+    middle = len(items) // 2
+    left = await _fit(connection, plan, dict(items[:middle]))
+    return left | await _fit(connection, plan, dict(items[middle:]))

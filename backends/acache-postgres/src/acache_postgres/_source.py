@@ -1,0 +1,64 @@
+"""What every PostgreSQL source shares: its connections, its timeout, its errors, its end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from acache.errors import ConfigurationError, SourceUnavailable
+from acache_postgres._connection import Database, connections_to, settled
+from acache_postgres._errors import FOREIGN, translated
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+Job = Callable[[Any], Awaitable[T]]
+"""One batch, on a connection that is its own until it returns."""
+
+
+class PostgresSource(Generic[K, V]):
+    """An async context manager over connections; `aclose` closes those that were not lent."""
+
+    def __init__(self, database: Database, *, what: str, timeout: float, pool_size: int) -> None:
+        if pool_size < 1:
+            raise ConfigurationError("pool_size= must be at least 1")
+        self._connections = connections_to(database, size=pool_size)
+        self._what = what
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Self:
+        """Open again after `aclose`; connections themselves open on first use."""
+        self._connections.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close what was opened here, after the batches that have begun. Safe to call twice.
+
+        Afterwards every call raises `CacheClosed` until `async with` opens it again."""
+        await self._connections.aclose()
+
+    async def _read(self, job: Job[T], keys: Collection[object]) -> T:
+        """Run *job* within the timeout, PostgreSQL's errors turned into acache's."""
+        return await self._run(job, keys, writing=False)
+
+    async def _write(self, job: Job[T], keys: Collection[object]) -> T:
+        """The same, and a caller who is cancelled waits until it is decided what was written."""
+        return await settled(self._run(job, keys, writing=True))
+
+    async def _run(self, job: Job[T], keys: Collection[object], *, writing: bool) -> T:
+        budget = asyncio.timeout(self._timeout)
+        try:
+            # What ends here by timeout or cancellation is ended on the server too: by asyncpg.
+            async with budget, self._connections.lend(writing=writing) as connection:
+                return await job(connection)
+        except FOREIGN as error:
+            if budget.expired():
+                raise SourceUnavailable(f"{self._what}: no answer within {self._timeout:g} seconds") from error
+            raise translated(error, what=self._what, keys=keys) from error

@@ -1,0 +1,230 @@
+"""How batches are written: statements inside a transaction, and what came of them.
+
+Functions over a connection and a plan; nothing is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+from acache.errors import ConfigurationError, SourceRefused
+from acache.protocols import Saved
+from acache_postgres import _sql
+from acache_postgres._connection import transaction
+from acache_postgres._errors import Unfit
+from acache_postgres._keys import BoundKey, columns_of, ordered, possible
+from acache_postgres._reading import Row
+from acache_postgres._reads import Planned, read
+from acache_postgres._rows import Shape
+from acache_postgres._sql import Plan
+from acache_postgres._values import taken
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+LOCKS = 0x61636163
+"""The first number of our advisory locks ("acac"); the second is the table's."""
+
+_upsert = lru_cache(64)(_sql.upsert)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Generic[K, V]):
+    """What to save: the rows in the order of their keys, and the items that they came from."""
+
+    items: Mapping[K, V]
+    keys: Mapping[K, BoundKey]
+    rows: Mapping[K, Mapping[str, object]]
+    versions: Mapping[K, int] | None
+
+
+class UnknownColumn(SourceRefused):
+    """Items name a column that the table did not have when it was looked up."""
+
+
+def batch_of(
+    planned: Planned[V],
+    shape: Shape[V],
+    items: Mapping[K, V],
+    keys: Mapping[K, BoundKey],
+    versions: Mapping[K, int] | None,
+) -> Batch[K, V]:
+    """Return what to write. `SourceRefused` names the keys whose values cannot be."""
+    plan = planned.plan
+    if not plan.unique:
+        raise ConfigurationError(
+            f"key={list(plan.keys)}: save needs it to be the PRIMARY KEY or UNIQUE in {plan.table!r}"
+        )
+    version = plan.version.name if plan.version is not None and versions is not None else None
+    rows: dict[K, dict[str, object]] = {}
+    unfit: dict[K, Unfit] = {}
+    fit = possible(keys)
+    for key, bound in keys.items():
+        try:
+            if key not in fit:
+                raise Unfit("a part of the key is NULL, or text that PostgreSQL cannot hold")
+            rows[key] = _row(planned, shape.write(items[key]), bound)
+        except Unfit as error:
+            unfit[key] = error
+            continue
+        if version is not None and versions is not None:
+            rows[key][version] = versions[key]
+    if unfit:
+        refusal = UnknownColumn if any(map(_is_unknown, unfit.values())) else SourceRefused
+        reason = next(iter(unfit.values()))
+        raise refusal(
+            f"table {plan.table!r} refused {len(unfit)} of the rows: {reason}", keys=tuple(unfit)
+        )
+    sorted_rows = {key: rows[key] for key in ordered(keys)}
+    return Batch(items=items, keys=keys, rows=sorted_rows, versions=versions if version else None)
+
+
+async def saved(connection: Any, planned: Planned[V], shape: Shape[V], batch: Batch[K, V], *, singly: bool) -> Saved[K, V]:
+    """Write *batch* in one transaction; return the rows that differ and the keys refused."""
+    plan = planned.plan
+    async with transaction(connection):
+        if batch.versions is not None:
+            plan = await _with_writers_of_versions(connection, plan)
+        found = await write(connection, plan, batch, singly=singly)
+        held, refused = await _outcome(connection, plan, batch, found)
+        rows = {
+            key: value
+            for key, value in planned.reading.values(held).items()
+            if not shape.same(value, batch.items[key])
+        }
+    return Saved(rows=rows, refused=tuple(key for key in batch.items if key in refused))
+
+
+async def write(connection: Any, plan: Plan, batch: Batch[K, V], *, singly: bool) -> dict[K, Row]:
+    """Upsert the rows of *batch*; return what the table holds, where the key shows whose row it is."""
+    named = {batch.keys[key]: key for key in batch.rows}
+    known = {column.name: column for column in (*plan.columns, *plan.key, *([plan.version] if plan.version else []))}
+    groups: dict[tuple[str, ...], list[Mapping[str, object]]] = {}
+    for row in batch.rows.values():
+        groups.setdefault(tuple(row), []).append(row)
+    found: dict[K, Row] = {}
+    for names, rows in groups.items():
+        columns = tuple(known[name] for name in names)
+        many = not singly and all(column.unnests for column in columns)
+        text = _upsert(plan, columns, many=many, guarded=batch.versions is not None)
+        if many:
+            records = await connection.fetch(text, *([row[name] for row in rows] for name in names))
+        else:
+            records = await connection.fetchmany(text, [tuple(row.values()) for row in rows])
+        width = len(plan.key)
+        for record in records:
+            key = named.get(tuple(record[:width]))
+            if key is not None:
+                found[key] = record[width:]
+    return found
+
+
+async def removed(
+    connection: Any,
+    plan: Plan,
+    keys: Mapping[K, BoundKey],
+    versions: Mapping[K, int] | None,
+    *,
+    now: float,
+    keep: float,
+) -> tuple[K, ...]:
+    """Delete *keys* in one transaction and leave tombstones; return the keys refused."""
+    order = ordered(keys)
+    keys = {key: keys[key] for key in order}
+    arrays = columns_of(keys.values(), len(plan.key))
+    async with transaction(connection):
+        if plan.version is None:
+            await connection.execute(_sql.delete(plan, guarded=False), *arrays)
+            return ()
+        await connection.execute("SELECT pg_advisory_xact_lock($1::int4, $2::int4)", LOCKS, _number(plan))
+        guards = [] if versions is None else [[versions[key] for key in order]]
+        gone = await connection.fetch(_sql.delete(plan, guarded=versions is not None), *arrays, *guards)
+        left = await read(connection, plan, (), keys) if versions is not None else {}
+        # Without a version of its own a removal outlives what it removed.
+        graves = (
+            {order[number - 1]: version for number, version in gone if version is not None}
+            if versions is None
+            else {key: versions[key] for key in order if key not in left}
+        )
+        if graves:
+            await _entomb(connection, plan, {key: (keys[key], version) for key, version in graves.items()}, now, keep)
+    return tuple(left)
+
+
+async def _entomb(
+    connection: Any, plan: Plan, graves: Mapping[K, tuple[BoundKey, int]], now: float, keep: float
+) -> None:
+    if not plan.tombstones and not await _has_tombstones(connection, plan):
+        for statement in _sql.create_tombstones(plan):
+            await connection.execute(statement)
+    arrays = columns_of([bound for bound, _ in graves.values()], len(plan.key))
+    await connection.execute(_sql.bury(plan), *arrays, [version for _, version in graves.values()], now)
+    await connection.execute(_sql.prune(plan), now - keep)
+
+
+async def _with_writers_of_versions(connection: Any, plan: Plan) -> Plan:
+    """Keep removals out until the transaction ends; return the plan with the tombstones there are.
+
+    Without it a removal could miss the row that is just being inserted, and the insertion the
+    tombstone that is just being written. Writers do not keep each other out."""
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1::int4, $2::int4)", LOCKS, _number(plan))
+    if plan.tombstones:
+        return plan
+    return replace(plan, tombstones=await _has_tombstones(connection, plan))
+
+
+async def _has_tombstones(connection: Any, plan: Plan) -> bool:
+    return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", plan.side))
+
+
+async def _outcome(
+    connection: Any, plan: Plan, batch: Batch[K, V], found: dict[K, Row]
+) -> tuple[dict[K, Row], set[K]]:
+    """Return what the table holds of *batch*, and the keys that it refused.
+
+    What RETURNING did not show is read: rows that a higher version kept from being written, keys
+    that are equal to the database only, and everything where triggers write after the row."""
+    unseen = {key: batch.keys[key] for key in batch.rows if plan.rewritten or key not in found}
+    if not unseen:
+        return found, set()
+    extra = () if batch.versions is None or plan.version is None else (plan.version,)
+    refused = set(unseen)
+    for key, row in (await read(connection, plan, (*plan.columns, *extra), unseen)).items():
+        if batch.versions is None or (row[-1] or 0) <= batch.versions[key]:
+            found[key] = row[: len(plan.columns)]
+            refused.discard(key)
+    for key in refused:
+        found.pop(key, None)
+    return found, refused
+
+
+def _row(planned: Planned[V], columns: Mapping[str, object], key: BoundKey) -> dict[str, object]:
+    """Return what to write of one item: its columns that can be written, led by its key."""
+    plan = planned.plan
+    known = {column.name: column for column in plan.columns}
+    unknown = [name for name in columns if name not in known]
+    if unknown:
+        raise _Unknown(f"there is no column {unknown[0]!r} among {', '.join(map(repr, known))}")
+    row: dict[str, object] = {}
+    for column, part in zip(plan.key, key, strict=True):
+        own = columns.get(column.name)
+        if own is not None and own != part and taken(column.base, column.category, own, planned.codecs) != part:
+            raise Unfit(f"column {column.name!r} differs between the key and its value")
+        row[column.name] = part
+    for name, value in columns.items():
+        if name not in row and not known[name].generated:
+            row[name] = taken(known[name].base, known[name].category, value, planned.codecs)
+    return row
+
+
+class _Unknown(Unfit):
+    """A column that the table has not."""
+
+
+def _is_unknown(error: Unfit) -> bool:
+    return isinstance(error, _Unknown)
+
+
+def _number(plan: Plan) -> int:
+    """Return the table's oid as the signed number that a lock takes."""
+    return plan.oid - (plan.oid >> 31 << 32)
