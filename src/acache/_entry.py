@@ -4,7 +4,7 @@ All times are seconds of the cache's monotonic clock. Everything but `used` is w
 changed value is a new entry, so a reader may keep one across an await."""
 
 from math import inf
-from typing import final
+from typing import Final, final
 
 # -ln(U) of a U with 53 random bits is at most 53·ln 2: before `fresh_until` minus this many
 # betas and deltas no draw of XFetch can fire, and a hit is one comparison.
@@ -17,7 +17,7 @@ class Entry:
 
     The last block of attributes is for the one store that holds the entry: its place in the lists
     that are linked through the entries themselves, so that any of them can leave at once and
-    nothing of it stays behind. They are unset while no list holds the entry."""
+    nothing of it stays behind."""
 
     __slots__ = (
         "_origin",
@@ -28,12 +28,12 @@ class Entry:
         "later",
         "newer",
         "older",
-        "queue",
         "sooner",
         "tags",
         "used",
         "value",
         "version",
+        "young",
     )
 
     value: object
@@ -46,7 +46,7 @@ class Entry:
     used: bool  # set by readers, cleared by the store's eviction: the only field that changes
 
     key: str | None  # under which a store holds it; None: no store does
-    queue: object  # of the store's eviction, with its neighbours there:
+    young: bool  # in the small queue of the eviction; its neighbours in its queue:
     older: "Entry"
     newer: "Entry"
     sooner: "Entry"  # neighbours among the entries that are reclaimed together
@@ -66,12 +66,13 @@ class Entry:
     ) -> None:
         """Make an entry that is fresh until *fresh_until* and worth keeping for *keep* seconds more."""
         self.value = value
-        self._origin = complex(born, delta)
-        self.fresh_until = fresh_until
         # One float object serves several fields where they are equal: 32 bytes each, a million times.
-        self.expires = fresh_until + keep if keep else fresh_until
-        reach = MAX_EXPONENTIAL * beta * delta
-        self.calm_until = fresh_until - reach if reach else fresh_until
+        self.calm_until = self.fresh_until = self.expires = fresh_until
+        if keep:
+            self.expires = fresh_until + keep
+        if delta:
+            self.calm_until = fresh_until - MAX_EXPONENTIAL * beta * delta
+        self._origin = complex(born, delta) if born or delta else 0j
         self.tags = tags
         self.version = version
         self.used = False
@@ -97,3 +98,7 @@ class Entry:
     def __repr__(self) -> str:
         """Show the times but never the value, which may be secret."""
         return f"<Entry fresh_until={self.fresh_until:.3f} delta={self.delta:.6f} tags={self.tags}>"
+
+
+UNLINKED: Final = Entry(None)
+"""Instead of neighbours, in an entry that left a list: whoever still reads it must not keep them alive."""

@@ -6,31 +6,31 @@ So an entry is reclaimed late by at most an eighth of its remaining lifetime (or
 second), and there are few buckets, whatever the number of entries: at most sixteen per power of two."""
 
 from heapq import heappop, heappush
-from math import frexp, ldexp
+from math import frexp, inf, ldexp
 
-from acache._entry import Entry
+from acache._entry import UNLINKED, Entry
 
 
 class Wheel:
-    """Entries by the time at which they are to be reclaimed, each bucket a ring linked through its entries."""
+    """Entries by the time when they are to be reclaimed. A bucket is a ring, linked through its entries."""
 
-    __slots__ = ("_buckets", "_times")
+    __slots__ = ("_bucket", "_buckets", "_shortest", "_start", "_times", "next")
 
     def __init__(self) -> None:
         """Know no entry."""
         self._buckets: dict[float, Entry] = {}  # by the time when all of their entries have expired
         self._times: list[float] = []  # the same times, as a heap
+        self.next = inf  # the first of them: nothing is due before
+        self._bucket = Entry(None)  # the last one that was looked for,
+        self._start = inf  # since when its entries expire,
+        self._shortest = 0.0  # and what lifetime it is not too coarse for
 
     def add(self, entry: Entry, now: float) -> None:
         """File *entry*, which expires some time after *now*."""
-        _, exponent = frexp(entry.expires - now)
-        width = ldexp(0.0625, max(exponent, 0))
-        time = (entry.expires // width + 1) * width
-        bucket = self._buckets.get(time)
-        if bucket is None:
-            bucket = self._buckets[time] = Entry(None)
-            bucket.sooner = bucket.later = bucket
-            heappush(self._times, time)
+        expires = entry.expires
+        bucket = self._bucket
+        if not (self._start <= expires < bucket.expires and expires - now >= self._shortest):
+            bucket = self._find(expires, now)
         last = bucket.sooner
         entry.sooner = last
         entry.later = bucket
@@ -42,20 +42,38 @@ class Wheel:
         later = entry.later
         sooner.later = later
         later.sooner = sooner
-        del entry.sooner, entry.later
+        entry.sooner = entry.later = UNLINKED
 
     def due(self, now: float) -> Entry | None:
         """Return an entry that has expired at *now*, still filed; None if no bucket is due."""
-        while self._times and self._times[0] <= now:
-            bucket = self._buckets[self._times[0]]
+        while self.next <= now:
+            bucket = self._buckets[self.next]
             if bucket.later is not bucket:
                 return bucket.later
-            del bucket.sooner, bucket.later, self._buckets[heappop(self._times)]
+            del self._buckets[heappop(self._times)]
+            bucket.sooner = bucket.later = UNLINKED
+            self.next = self._times[0] if self._times else inf
+            if bucket is self._bucket:
+                self._start = inf
         return None
 
     def clear(self) -> None:
         """Begin anew; the entries that were filed are the caller's to unlink."""
         for bucket in self._buckets.values():
-            del bucket.sooner, bucket.later
+            bucket.sooner = bucket.later = UNLINKED
         self._buckets.clear()
         self._times.clear()
+        self.next = self._start = inf
+
+    def _find(self, expires: float, now: float) -> Entry:
+        _, exponent = frexp(expires - now)
+        width = ldexp(0.0625, max(exponent, 0))
+        time = (expires // width + 1) * width
+        bucket = self._buckets.get(time)
+        if bucket is None:
+            bucket = self._buckets[time] = Entry(None, fresh_until=time)
+            bucket.sooner = bucket.later = bucket
+            heappush(self._times, time)
+            self.next = self._times[0]
+        self._bucket, self._start, self._shortest = bucket, time - width, width * 8
+        return bucket

@@ -11,10 +11,10 @@ from gc import get_referents
 from math import inf
 from sys import getsizeof
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from acache._entry import Entry
+from acache._entry import UNLINKED, Entry
 from acache._eviction import Eviction
 from acache._expiry import Wheel
 from acache.clock import SYSTEM_CLOCK, Clock
@@ -23,6 +23,7 @@ from acache.errors import ConfigurationError
 MAX_ENTRIES: Final = 10_000
 RECLAIMED_PER_PUT: Final = 2  # more than one: a store that is written to gets rid of what has expired
 FREED_AT_ONCE: Final = 10_000  # by `clear`: a few milliseconds
+MAX_DIGITS: Final = 20  # of a number in a URL
 WEIGHED_OBJECTS: Final = 1_000
 SHARED_TYPES: Final = (type, ModuleType, FunctionType, BuiltinFunctionType)  # no part of any value
 
@@ -51,9 +52,10 @@ class MemoryStore:
     weighs more than *max_weight* is not kept. `copy="codec"` asks the cache to hand every reader a
     value of its own, by way of its codec; the store itself holds what it is given, by reference.
 
-    `clock` may be set while the store is empty: a cache gives its own. `on_evict`, if set, is
-    called with key and entry after one had to go for want of room (not: expired, dropped,
-    replaced). Entries that have expired go before any other; use is marked, never counted."""
+    `clock` may be set while the store is empty: a cache gives its own. `on_evict`, if set, is called
+    with the key and the entry that had to go for want of room (not: expired, dropped, replaced); it
+    must not touch the store. Entries that have expired go before any other. 300 bytes are needed
+    for an entry beside its key and value; tags cost more."""
 
     __slots__ = (
         "_clock",
@@ -117,6 +119,10 @@ class MemoryStore:
         """Iterate over the keys as they are now; the store may change meanwhile."""
         return iter(list(self._entries))
 
+    def __contains__(self, key: str) -> bool:
+        """Say whether *key* is held, expired or not."""
+        return key in self._entries
+
     @property
     def clock(self) -> Clock:
         """What tells which entries have expired."""
@@ -132,23 +138,35 @@ class MemoryStore:
 
         One that has expired or weighs too much is not kept, but ends the other all the same. What
         `weigh` raises comes out, and then nothing is kept under *key*."""
-        now = self._now()
-        self._reclaim(RECLAIMED_PER_PUT, now)
+        timed = entry.expires < inf
+        now = self._now() if timed or self._wheel.next < inf else 0.0  # else nothing can have expired
+        if self._wheel.next <= now or self._doomed:
+            self._reclaim(RECLAIMED_PER_PUT, now)
         weight = 0 if self._weigh is None else self._weigh_in(key, entry.value, now)
-        if entry.expires <= now or weight is None:
+        if weight is None or entry.expires <= now:
             self.drop(key)
             return
         if entry.key is not None:  # held already: an entry is linked into one place only
             entry = entry.twin()
-        while len(self._entries) >= self.max_entries and key not in self._entries:
-            self._evict(now)
-        old = self._entries.get(key)
+        entries = self._entries
+        old = entries.get(key)
         if old is None:
-            self._eviction.admit(key, entry)
+            if len(entries) >= self.max_entries:
+                self._evict(now)
+            self._eviction.admit(key, entry, len(entries))
         else:
             self._eviction.replace(old, entry)
             key = self._release(old)  # the dict keeps the string it has; a second one would cost memory
-        self._hold(key, entry, weight, now)
+        entries[key] = entry
+        entry.key = key
+        if timed:
+            self._wheel.add(entry, now)
+        if entry.tags:
+            for tag in entry.tags:
+                self._tagged[tag].add(key)
+        if self._weigh is not None:
+            self._weights[key] = weight
+            self.weight += weight
 
     def drop(self, key: str) -> None:
         """Forget *key*; nothing happens if it is not there."""
@@ -188,13 +206,14 @@ class MemoryStore:
     def _weigh_in(self, key: str, value: object, now: float) -> int | None:
         """Return what the entry weighs, having made room for it; None if there can be none."""
         weigh, limit = cast("Weigh", self._weigh), cast("int", self.max_weight)
+        weight = -1
         try:
             weight = weigh(key, value)
-            if weight < 0:
-                raise ConfigurationError(f"weigh= returned {weight}: let it return an int of at least 0")
-        except BaseException:
-            self.drop(key)  # what it held is outdated, whether or not the new value can be kept
-            raise
+        finally:
+            if not 0 <= weight <= limit:
+                self.drop(key)  # outdated, although the new value cannot be kept
+        if weight < 0:
+            raise ConfigurationError(f"weigh= returned {weight}: let it return an int of at least 0")
         if weight > limit:
             return None
         while self.weight - self._weights.get(key, 0) + weight > limit:
@@ -202,7 +221,7 @@ class MemoryStore:
         return weight
 
     def _evict(self, now: float) -> None:
-        entry = self._eviction.evict(now)
+        entry = self._eviction.evict(len(self._entries), now)
         key = self._release(entry)
         if self.on_evict is not None:
             self.on_evict(key, entry)
@@ -211,33 +230,25 @@ class MemoryStore:
         self._eviction.remove(entry)
         self._release(entry)
 
-    def _hold(self, key: str, entry: Entry, weight: int, now: float) -> None:
-        """Enter *entry*, which has its place in the queues, everywhere else."""
-        self._entries[key] = entry
-        entry.key = key
-        if entry.expires < inf:
-            self._wheel.add(entry, now)
-        for tag in entry.tags:
-            self._tagged[tag].add(key)
-        if self._weigh is not None:
-            self._weights[key] = weight
-            self.weight += weight
-
     def _release(self, entry: Entry) -> str:
         """Take *entry*, which has left the queues, out of everywhere else; return its key."""
-        key = cast("str", entry.key)
+        key: str = entry.key  # type: ignore[assignment]  # it is held
         del self._entries[key]
         entry.key = None
         if entry.expires < inf:
             self._wheel.remove(entry)
-        for tag in entry.tags:
-            keys = self._tagged.get(tag, set())
-            keys.discard(key)
-            if not keys:
-                self._tagged.pop(tag, None)
+        if entry.tags:
+            self._untag(key, entry.tags)
         if self._weigh is not None:
             self.weight -= self._weights.pop(key)
         return key
+
+    def _untag(self, key: str, tags: tuple[str, ...]) -> None:
+        for tag in tags:
+            keys = self._tagged[tag]
+            keys.discard(key)
+            if not keys:
+                del self._tagged[tag]
 
     def _free(self, limit: int) -> int:
         """Unlink up to *limit* cleared entries: linked to each other they would wait for a collection."""
@@ -246,9 +257,9 @@ class MemoryStore:
         for _ in range(done):
             entry = doomed.pop()
             entry.key = None
-            del entry.queue, entry.older, entry.newer
+            entry.older = entry.newer = UNLINKED
             if entry.expires < inf:
-                del entry.sooner, entry.later
+                entry.sooner = entry.later = UNLINKED
         return done
 
 
@@ -264,7 +275,7 @@ def from_url(url: str) -> MemoryStore:
     parts = urlsplit(url)
     if parts.netloc or parts.path not in {"", "/"} or parts.fragment:
         raise ConfigurationError("memory:// has no host and no path: write memory://?max_entries=10000")
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in {"max_entries", "max_weight", "copy"}:
             raise ConfigurationError(
@@ -272,9 +283,10 @@ def from_url(url: str) -> MemoryStore:
             )
         if name in options:
             raise ConfigurationError(f"memory:// names {name} twice: leave one out")
-        options[name] = text if name == "copy" else _integer(name, text)
-    return MemoryStore(**options)  # type: ignore[arg-type] - the constructor judges them
+        options[name] = text if name == "copy" else _integer(text)
+    return MemoryStore(**options)
 
 
-def _integer(name: str, text: str) -> object:
-    return int(text) if text.isascii() and text.isdigit() else text
+def _integer(text: str) -> object:
+    """Return the integer that *text* writes, or *text* itself, which the constructor refuses by name."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MAX_DIGITS else text
