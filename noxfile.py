@@ -85,6 +85,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill processes that write behind with -9, some 200 times, and count what was lost."""
+    _sync(session, "--group=test")
+    session.run("python", "backends/acache-sqlite/tests/crash_runner.py", *session.posargs)
+
+
 def _sync(session: nox.Session, *groups: str) -> None:
     """Bring the session's environment to exactly the workspace and *groups*."""
     place = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
