@@ -23,11 +23,14 @@ from acache_redis._names import Pair
 from acache_redis._resp import Command
 
 _PRELUDE = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function clock()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
 
 local standing = {held = {}, count = 0, kind = false, taint = false}
 local fields = redis.call('HGETALL', KEYS[2])
+local now = #fields > 0 and clock()
 for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
     if field == 'kind' then
@@ -65,6 +68,7 @@ end
 
 local function prolong(token, ttl)
     local field = ':' .. token
+    now = now or clock()
     if not standing.held[field] then
         standing.count = standing.count + 1
     end
