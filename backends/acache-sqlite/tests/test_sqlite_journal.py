@@ -135,6 +135,31 @@ def test_a_loop_that_ends_under_an_append_leaves_nobody_waiting(tmp_path):
     asyncio.run(go_on())
 
 
+def test_a_loop_that_was_closed_under_an_append_does_not_block_the_next(tmp_path):
+    journal = SQLiteJournal(tmp_path)
+    loop = asyncio.new_event_loop()
+    left = loop.create_task(journal.append([write("left", 1)]))
+    loop.run_until_complete(asyncio.sleep(0))
+    left._log_destroy_pending = journal._commits._writer._log_destroy_pending = False  # it is the point
+    loop.close()
+    asyncio.run(asyncio.wait_for(journal.append([write("after", 2)]), 5))
+    asyncio.run(journal.aclose())
+    assert not left.done()
+
+
+@pytest.mark.asyncio
+async def test_whoever_waits_is_told_when_the_writing_task_is_cancelled(tmp_path):
+    async with aclosing(SQLiteJournal(tmp_path)) as journal:
+        first = asyncio.ensure_future(journal.append([write("a", 1)]))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(journal.append([write("b", 2)]))
+        await asyncio.sleep(0)
+        journal._commits._writer.cancel()
+        outcomes = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+        await journal.append([write("c", 3)])
+
+
 # --- files, locks, orphans --------------------------------------------------------------------------
 
 

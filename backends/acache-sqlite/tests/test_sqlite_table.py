@@ -300,7 +300,7 @@ async def test_a_row_that_does_not_fit_is_named_without_its_values(path, kind, k
         "INSERT INTO t(id, flag, 'when', 'First', colour, tags, price, raw) VALUES "
         "(1, 'hunter2', 'hunter2', 'A', 'hunter2', '[]', 1, x''), "
         "(2, 1, '2024-01-01', 'A', 'hunter2', 'hunter2', 1, x''), "
-        "(3, 1, '2024-01-01 10:00', 'hunter2', 'hunter2', '[]', 1, x'')",
+        "(3, 1, '2024-01-01 10:00:00', 'hunter2', 'hunter2', '[]', 1, x'')",
     )
     async with table(path, "t", type=kind) as things:
         with pytest.raises(SourceRefused, match=f"does not fit {kind.__name__}|JSON") as refused:
