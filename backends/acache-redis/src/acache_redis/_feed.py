@@ -11,7 +11,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, final
 
-from acache.clock import Clock
 from acache_redis._dial import Dialer
 from acache_redis._link import Link
 from acache_redis._resp import Reply
@@ -36,7 +35,7 @@ class Subscription:
         alive: Callable[[float], None],
         timeout: float,
         ping_every: float,
-        clock: Clock,
+        monotonic: Callable[[], float],
         rng: Random,
     ) -> None:
         self._link = Link(dialer, pushed=self._take)
@@ -46,7 +45,7 @@ class Subscription:
         self._alive = alive
         self._timeout = timeout
         self._ping_every = ping_every
-        self._clock = clock
+        self._monotonic = monotonic
         self._rng = rng
         self._unanswered: deque[float] = deque()  # when each such ping was sent
         self._pause = FIRST_PAUSE
@@ -77,7 +76,7 @@ class Subscription:
         self._unanswered.clear()
         wire.send([(b"SUBSCRIBE", self._channel)])
         while not wire.lost.done() and len(self._unanswered) < MOST_UNANSWERED:
-            self._unanswered.append(self._clock.monotonic())
+            self._unanswered.append(self._monotonic())
             wire.send([(b"PING",)])
             await asyncio.wait([wire.lost], timeout=self._ping_every)
 

@@ -9,6 +9,7 @@ the names in `_names`; `_Home` is the place that would have a pair of lanes for 
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,8 +18,6 @@ from typing import Final, TypeVar, final
 
 from redis.asyncio import ConnectionPool, Redis
 
-from acache._types import NewId
-from acache.clock import SYSTEM_CLOCK, Clock
 from acache.protocols import Claim, Grant, Item, namespace_of
 from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
@@ -60,7 +59,8 @@ class RedisStore:
     *server*: a URL (`redis://`, `unix://`), or a client or pool of `redis.asyncio` that says where
     to connect and is never used otherwise nor closed. *timeout*: seconds a round trip may take,
     counted from the call, waiting for the one before it included (1 unless the URL says). *ping_every*:
-    seconds between the pings by which a listener learns that it has heard everything.
+    seconds between the pings by which a listener learns that it has heard everything. *monotonic*,
+    *rng*, *ids*: where send times of pings, pauses before reconnecting and versions come from.
 
     Every method raises `StoreUnavailable`, about the server but never its credentials, and may be
     cancelled at any await; what it was about to change may then be changed or not. The store may be
@@ -80,9 +80,9 @@ class RedisStore:
         *,
         timeout: float | None = None,
         ping_every: float = 1.0,
-        clock: Clock = SYSTEM_CLOCK,
+        monotonic: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
-        ids: NewId | None = None,
+        ids: Callable[[], bytes] | None = None,
     ) -> None:
         try:
             self._dialer = Dialer.to(read_url(server)) if isinstance(server, str) else Dialer.of(server)
@@ -91,7 +91,7 @@ class RedisStore:
         self._name = self._dialer.name
         self._timeout = self._dialer.timeout if timeout is None else timeout
         self._ping_every = ping_every
-        self._clock = clock
+        self._monotonic = monotonic
         self._rng = SystemRandom() if rng is None else rng
         self._ids = partial(os.urandom, 16) if ids is None else ids
         self._channel = channel_of(self._dialer.database)
@@ -234,7 +234,7 @@ class RedisStore:
             alive=alive,
             timeout=self._timeout,
             ping_every=self._ping_every,
-            clock=self._clock,
+            monotonic=self._monotonic,
             rng=self._rng,
         )
         task = asyncio.create_task(subscription.run(), name="acache-redis feed")
