@@ -1,4 +1,4 @@
-"""What every test runs under: the kinds of event loop, and a check that nothing is left behind."""
+"""What every test runs under: its marks, the kinds of event loop, a check that nothing is left behind."""
 
 import asyncio
 import gc
@@ -47,6 +47,12 @@ def _loops() -> dict[str, LoopFactory]:
 
 
 LOOPS = _loops()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Search by seed is slow: it runs once, and the coverage floor does not lean on it."""
+    if item.path.is_relative_to(Path(__file__).parent / "tests" / "scenarios"):
+        item.add_marker("slow")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:

@@ -46,13 +46,16 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=VERSIONS)
 def tests(session: nox.Session) -> None:
-    """The tests; slow ones, real servers and coverage on the first Python of the run only."""
+    """The tests. On the first Python of the run also real servers, and then, without measuring, slow ones."""
     _sync(session, "--group=test")
     if results:
         _pytest(session, "-m", "not slow and not real", *session.posargs)
         return
     session.run("coverage", "erase")
-    _pytest(session, *session.posargs, runner=("coverage", "run", "-m"))
+    try:
+        _pytest(session, "-m", "not slow", *session.posargs, runner=("coverage", "run", "-m"))
+    finally:
+        _pytest(session, "-m", "slow", *session.posargs)
 
 
 @nox.session(python=False)
@@ -102,7 +105,8 @@ def _pytest(
     session: nox.Session, *arguments: str, runner: tuple[str, ...] = ("python", "-m"), workers: int = 2
 ) -> None:
     """Run pytest in Python's development mode and note where it writes its counts."""
-    counts = Path(session.create_tmp()).resolve() / "counts.xml"
+    counts = Path(session.create_tmp()).resolve() / f"counts-{len(results)}.xml"
+    counts.unlink(missing_ok=True)
     results.append((session.name, counts))
     session.run(
         *runner,
@@ -111,20 +115,20 @@ def _pytest(
         f"--junit-xml={counts}",
         *arguments,
         env={"PYTHONDEVMODE": "1"},  # unlike -X dev it reaches the worker processes
+        success_codes=[0, 5],  # 5: none of the tests that were asked for
     )
 
 
 @atexit.register
 def _summary() -> None:
     """Add up what every pytest of this run counted, as the last line."""
-    names: list[str] = []
     total = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-    for name, path in results:
-        names.append(name)
+    for _, path in results:
         for suite in ET.parse(path).iter("testsuite") if path.exists() else ():
             for word in total:
                 total[word] += int(suite.get(word, 0))
-    if names:
+    if results:
+        names = ", ".join(dict.fromkeys(name for name, _ in results))
         bad = total["failures"] + total["errors"]
         passed = total["tests"] - bad - total["skipped"]
-        print(f"{passed} passed, {bad} failed, {total['skipped']} skipped in {', '.join(names)}", flush=True)
+        print(f"{passed} passed, {bad} failed, {total['skipped']} skipped in {names}", flush=True)
