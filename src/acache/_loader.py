@@ -126,9 +126,12 @@ class Loader:
                 token = LOADING.set(said)
                 born = process.clock.monotonic()
                 call.tally.loads += 1
-                scope = asyncio.timeout(limit)
+                scope = asyncio.timeout(None)
                 try:
                     async with scope:
+                        if limit is not None:
+                            # A cancelled timer stays in the loop: it must not hold this load's context.
+                            process.context.run(scope.reschedule, process.flights.loop.time() + limit)
                         value = await begin(load, key)
                 except TimeoutError as error:
                     if not scope.expired():

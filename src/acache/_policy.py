@@ -60,7 +60,8 @@ def _finite(name: str, value: object) -> float:
 
 
 def _optional(name: str, value: object) -> float | None:
-    return None if value is None else seconds(name, value)
+    number = inf if value is None else seconds(name, value)
+    return None if number == inf else number
 
 
 def _optional_finite(name: str, value: object) -> float | None:
