@@ -1,0 +1,309 @@
+"""The memory store: its hit ratio beside LRU's, its speed, its pauses, its memory.
+
+Access traces are read from the folder that `--traces` names, one key per line, `NAME.txt.gz`; without
+one the made patterns stand alone."""
+
+import argparse
+import gc
+import gzip
+import subprocess
+import sys
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from itertools import accumulate, chain
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from time import monotonic, perf_counter, thread_time
+
+from acache._entry import Entry
+from acache._memory import MemoryStore
+from acache.testing import ManualClock
+from benchmarks import _measure as measure
+from benchmarks._table import Row, at_least, at_most
+
+SUITE = "eviction"
+CAPACITIES = {
+    "multi1": (200, 500, 1000),
+    "multi3": (500, 1000, 3000),
+    "sprite": (100, 500, 1000),
+    "cpp": (50, 100, 500),
+    "web12": (500, 2000, 6000),
+    "loop": (250, 500, 1000),
+    "zigzag": (500, 1000),
+}
+CLASSIC = {"loop", "zigzag"}  # made to break policies: beside the mean
+MILLION = 1_000_000
+SLICE = 1_000  # entries that one call reclaims
+Trace = Sequence[str]
+
+
+async def run(options: argparse.Namespace) -> list[Row]:
+    """Return every row of the suite."""
+    rows = list(patterns())
+    if options.traces:
+        rows += traces(options.traces)
+    rows += await speed(options.rounds)
+    rows += pauses()
+    rows.append(at_most(SUITE, "1M entries with ttl: beside key and value", memory(), 300, unit="B each"))
+    return rows
+
+
+# --- hit ratio --------------------------------------------------------------------------------------
+
+
+def acache_hits(trace: Trace, capacity: int) -> int:
+    """Return how many reads of *trace* find their key."""
+    store, hits = MemoryStore(capacity), 0
+    for key in trace:
+        entry = store.lookup(key)
+        if entry is None:
+            store.put(key, Entry(key))
+        else:
+            entry.used = True
+            hits += 1
+    return hits
+
+
+def lru_hits(trace: Trace, capacity: int) -> int:
+    """Return how many reads of *trace* would find their key in an LRU cache."""
+    order: OrderedDict[str, None] = OrderedDict()
+    hits = 0
+    for key in trace:
+        if key in order:
+            order.move_to_end(key)
+            hits += 1
+        else:
+            if len(order) >= capacity:
+                order.popitem(last=False)
+            order[key] = None
+    return hits
+
+
+def compared(name: str, trace: Trace, capacity: int, *, at_most_below: float) -> Row:
+    """Return how many points of hit ratio acache is above LRU."""
+    ours = 100 * acache_hits(trace, capacity) / len(trace)
+    lru = 100 * lru_hits(trace, capacity) / len(trace)
+    told = f"{name}@{capacity}: acache {ours:.1f} %, LRU {lru:.1f} %"
+    return at_least(SUITE, told, ours - lru, -at_most_below, unit="points")
+
+
+def traces(folder: Path) -> list[Row]:
+    """Compare on every trace at every capacity, and on the mean over the real ones."""
+    rows = []
+    real = []
+    for name, capacities in CAPACITIES.items():
+        trace = gzip.decompress((folder / f"{name}.txt.gz").read_bytes()).decode().split()
+        for capacity in capacities:
+            row = compared(name, trace, capacity, at_most_below=5 if name == "zigzag" else 2)
+            rows.append(row)
+            if name not in CLASSIC:
+                real.append(row.value)
+    return [
+        *rows,
+        at_least(SUITE, f"mean over the {len(real)} real rows, above LRU", fmean(real), 2, unit="points"),
+    ]
+
+
+def zipf(reads: int, keys: int, seed: int = 1) -> list[str]:
+    """Return reads of *keys* keys, the n-th most popular with a weight of 1/n."""
+    rng = Random(seed)
+    names = [f"user:{number}" for number in rng.sample(range(keys), keys)]
+    weights = list(accumulate(1 / rank for rank in range(1, keys + 1)))
+    return [names[bisect_left(weights, rng.random() * weights[-1])] for _ in range(reads)]
+
+
+def patterns() -> Iterator[Row]:
+    """Compare on patterns that are known to break one policy or another."""
+    popular = zipf(300_000, 100_000)
+    yield compared("zipf(1.0)", popular, 10_000, at_most_below=2)
+    scans = chain.from_iterable((key, f"scan:{number}") for number, key in enumerate(popular[:100_000]))
+    yield compared("zipf beside a scan", list(scans), 5_000, at_most_below=2)
+    for gap in (50, 500, 900):
+        twice = [f"{number}" for n in range(50_000) for number in (n, n - gap)]
+        yield compared(f"every key twice, {gap} keys apart", twice, 2_000, at_most_below=2)
+    yield compared("loop over 1,100 keys", [f"{n % 1_100}" for n in range(100_000)], 1_000, at_most_below=2)
+    turning = [*range(2_000), *range(1_999, -1, -1)]
+    yield compared("zigzag over 2,000 keys", [f"{n}" for n in turning * 20], 1_000, at_most_below=5)
+
+
+# --- speed ------------------------------------------------------------------------------------------
+
+
+async def speed(rounds: int) -> list[Row]:
+    """Read through stores with eviction: get, on a miss set. Each round goes on where the last stopped."""
+    from cachetools import LRUCache, TTLCache
+
+    capacity, reads = 10_000, 20_000
+    trace = zipf((rounds + 5) * reads, 100_000)
+
+    def through(read: Callable[[Trace], None]) -> measure.Timed:
+        chunks = iter([trace[start : start + reads] for start in range(0, len(trace), reads)])
+        for _ in range(5):
+            read(next(chunks))  # to fill it
+
+        async def once() -> float:
+            chunk = next(chunks)
+            start = perf_counter()
+            read(chunk)
+            return (perf_counter() - start) / reads
+
+        return once
+
+    def ours(chunk: Trace, store: MemoryStore) -> None:
+        lookup, put = store.lookup, store.put
+        for key in chunk:
+            entry = lookup(key)
+            if entry is not None:
+                entry.used = True
+            else:
+                put(key, Entry(key))
+
+    def ours_with_ttl(chunk: Trace, store: MemoryStore) -> None:
+        lookup, put = store.lookup, store.put
+        for key in chunk:
+            entry = lookup(key)
+            if entry is not None and monotonic() < entry.calm_until:
+                entry.used = True
+            else:
+                now = monotonic()
+                put(key, Entry(key, born=now, fresh_until=now + 300.0))
+
+    def theirs(chunk: Trace, cache: MutableMapping[str, str]) -> None:
+        get = cache.get
+        for key in chunk:
+            if get(key) is None:
+                cache[key] = key
+
+    plain, timed = MemoryStore(capacity), MemoryStore(capacity)
+    lru: MutableMapping[str, str] = LRUCache(capacity)
+    ttl: MutableMapping[str, str] = TTLCache(capacity, 300)
+    times = await measure.interleaved(
+        {
+            "acache": through(lambda chunk: ours(chunk, plain)),
+            "acache with ttl": through(lambda chunk: ours_with_ttl(chunk, timed)),
+            "cachetools.LRUCache": through(lambda chunk: theirs(chunk, lru)),
+            "cachetools.TTLCache": through(lambda chunk: theirs(chunk, ttl)),
+        },
+        rounds,
+    )
+    rows = [
+        Row(suite=SUITE, name=f"read-through, zipf, {name}", value=measure.median(each) * 1e9, unit="ns")
+        for name, each in times.items()
+    ]
+    ratio, spread = measure.ratios(times["acache"], times["cachetools.LRUCache"])
+    rows.append(at_most(SUITE, "read-through vs LRUCache", ratio, 1.0, spread=spread))
+    ratio, spread = measure.ratios(times["acache with ttl"], times["cachetools.TTLCache"])
+    rows.append(at_most(SUITE, "read-through with ttl vs TTLCache", ratio, 1.0, spread=spread))
+    ratio, spread = measure.ratios(times["acache with ttl"], times["cachetools.LRUCache"])
+    rows.append(
+        Row(suite=SUITE, name="… vs LRUCache, which has no ttl", value=ratio, unit="×", spread=spread)
+    )
+    return rows
+
+
+# --- pauses -----------------------------------------------------------------------------------------
+
+
+def longest(calls: Iterator[None]) -> float:
+    """Return how long the longest step of *calls* held the processor, in milliseconds.
+
+    What other processes of a busy machine take meanwhile is not counted."""
+    worst = 0.0
+    start = thread_time()
+    for _ in calls:
+        now = thread_time()
+        worst = max(worst, now - start)
+        start = thread_time()
+    return worst * 1e3
+
+
+def pauses() -> list[Row]:
+    """Measure the longest call while a million entries come, expire in one instant, and are reclaimed."""
+    gc.collect()
+    gc.disable()
+    clock = ManualClock()
+    store = MemoryStore(MILLION, clock=clock)
+
+    def fill() -> Iterator[None]:
+        soon = clock.monotonic() + 60.0
+        for number in range(MILLION):
+            store.put(
+                f"user:{number}",
+                Entry(number, born=number * 1e-6, fresh_until=soon + number * 1e-9, delta=0.01),
+            )
+            yield
+
+    def reclaim() -> Iterator[None]:
+        while store.reclaim(SLICE):
+            yield
+
+    def put_among_the_expired() -> Iterator[None]:
+        for number in range(20_000):
+            store.put(f"new:{number}", Entry(number))
+            yield
+
+    def clear() -> Iterator[None]:
+        store.clear()
+        yield
+        while store.reclaim(SLICE):
+            yield
+
+    def million(name: str, calls: Iterator[None], limit: float | None = None) -> Row:
+        name, value = f"1M entries: {name}", longest(calls)
+        if limit is None:
+            return Row(suite=SUITE, name=name, value=value, unit="ms")
+        return at_most(SUITE, name, value, limit, unit="ms")
+
+    rows = [million("longest put while filling (the dict grows)", fill())]
+    gc.freeze()
+    clock.advance(3_600)
+    rows.append(million("longest put once all expired", put_among_the_expired(), 10))
+    rows.append(million(f"longest reclaim of {SLICE:,}", reclaim(), 10))
+    million("", fill())
+    start = thread_time()
+    gc.collect()
+    collection = (thread_time() - start) * 1e3
+    rows.append(Row(suite=SUITE, name="1M entries: a full collection, beside", value=collection, unit="ms"))
+    rows.append(million("clear, then reclaim", clear()))
+    gc.unfreeze()
+    gc.enable()
+    return rows
+
+
+# --- memory -----------------------------------------------------------------------------------------
+
+
+def memory() -> float:
+    """Return the resident bytes that an entry takes beside key and value, in a process of its own."""
+    told = subprocess.run(
+        [sys.executable, "-m", "benchmarks.eviction"], check=True, capture_output=True, text=True
+    )
+    return float(told.stdout)
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def bytes_per_entry() -> float:
+    """Fill a store with loaded, untagged entries that have a ttl, each of their numbers an own object."""
+    gc.disable()
+    keys = [f"user:{number}" for number in range(MILLION)]
+    values = [object()] * MILLION
+    store = MemoryStore(MILLION)
+    before = resident()
+    start = monotonic()
+    for number, (key, value) in enumerate(zip(keys, values, strict=True)):
+        born = start + number * 1e-6
+        store.put(
+            key, Entry(value, born=born, fresh_until=born + 300.0 + number * 1e-6, delta=0.01 + number * 1e-9)
+        )
+    return (resident() - before) / MILLION
+
+
+if __name__ == "__main__":
+    print(bytes_per_entry())
