@@ -92,8 +92,8 @@ async def main() -> None:
                 await asyncio.gather(*(sessions.touch(session.id) for session in opened))
             print(f"acknowledged 4,000 writes; still on their way: {sessions.rows.backlog}")
         async with aiosqlite.connect(Path(folder) / "sessions.db") as connection:
-            async with connection.execute("SELECT count(*), sum(pages) FROM sessions") as cursor:
-                print("in the table: sessions, pages =", await cursor.fetchone())
+            [row] = await connection.execute_fetchall("SELECT count(*), sum(pages) FROM sessions")
+            print("in the table: sessions, pages =", tuple(row))
 
 
 if __name__ == "__main__":
