@@ -654,7 +654,7 @@ class Bare:
     def encode(self, value):
         return repr(value).encode()
 
-    def decode(self, data, type):  # noqa: A002 - the protocol's word
+    def decode(self, data, type):
         return type(data)
 
 

@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from acache import Cache, MemoryJournal, WriteBehind
-from acache.errors import BacklogFull, CacheClosed, CodecError, ConfigurationError, JournalFailed
-from acache.errors import SourceRefused, SourceUnavailable
+from acache.errors import (
+    BacklogFull,
+    CacheClosed,
+    CodecError,
+    ConfigurationError,
+    JournalFailed,
+    SourceRefused,
+    SourceUnavailable,
+)
 from acache.events import BatchFlushed, FlushFailed, WriteBuried
 from acache.protocols import Saved
 
@@ -101,7 +108,7 @@ async def test_writes_of_one_key_are_coalesced_to_the_last(real, table):
 @pytest.mark.asyncio
 async def test_a_batch_holds_no_more_than_batch_size_keys(real, table):
     async with behind(real, table, max_delay=60, batch_size=2) as rows:
-        await rows.put_many({key: "v" for key in range(5)})
+        await rows.put_many(dict.fromkeys(range(5), "v"))
         await rows.flush()
         assert sorted(map(len, table.batches)) == [1, 2, 2]
     await real.aclose()

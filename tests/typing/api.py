@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
-
-from typing_extensions import assert_type
+from typing import Any, Generic, TypeVar, assert_type
 
 from acache import (
     MISSING,
