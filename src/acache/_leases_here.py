@@ -3,13 +3,15 @@
 Tag versions and stamps are ordinary items of the store, so that an invalidation reaches every
 process; but two processes may load one key at once, and a load of another process that meets an
 invalidation may be stored (P1 and P2 hold within each process). What changes one name is done in
-turn, because a store may finish two requests in any order."""
+turn, because a store may finish two requests in any order. Claims end with their time here too: one
+whose release did not get through must not stand for ever."""
 
 import os
 from collections.abc import Mapping, Sequence
 
 from acache._claims import Claims
 from acache._key_locks import KeyLocks
+from acache.clock import SYSTEM_CLOCK, Clock
 from acache.protocols import (
     BUSY,
     FENCED,
@@ -30,11 +32,12 @@ LONG = 30 * 86_400.0
 class LeasesHere:
     """A remote store with the claims of this process added."""
 
-    __slots__ = ("_on_keys", "_on_tags", "_store", "_turns", "timeout")
+    __slots__ = ("_now", "_on_keys", "_on_tags", "_store", "_turns", "timeout")
 
-    def __init__(self, store: RemoteStore) -> None:
-        """Add claims to *store*."""
+    def __init__(self, store: RemoteStore, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Add claims to *store*; they end by *clock*."""
         self._store = store
+        self._now = clock.monotonic
         self.timeout = getattr(store, "timeout", 1.0)
         self._on_keys = Claims()
         self._on_tags = Claims()
@@ -73,20 +76,30 @@ class LeasesHere:
         *ttl* is not used: a plain store cannot prolong without a race, so versions live long."""
         del ttl
         names = [_version(tag) for tag in tags]
-        async with self._turns.held(names):
-            found = await self._store.get_many(names)
-            made = {
-                name: os.urandom(16)
-                for name, version, tag in zip(names, found, tags, strict=True)
-                if version is None and not self._on_tags.fenced(tag)
-            }
-            if made:
-                items = [Item(key=name, data=version, ttl=LONG) for name, version in made.items()]
-                await self._store.set_many(items)
-        current = (version or made.get(name) for name, version in zip(names, found, strict=True))
-        return [
-            None if self._on_tags.fenced(tag) else version for tag, version in zip(tags, current, strict=True)
-        ]
+        found = await self._store.get_many(names)
+        if None in found:  # making one takes its turn, reading does not
+            missing = [tag for tag, version in zip(tags, found, strict=True) if version is None]
+            async with self._turns.held(map(_version, missing)):
+                made = await self._made(missing)
+            found = [version or made[tag] for tag, version in zip(tags, found, strict=True)]
+        return [None if self._fenced(tag) else version for tag, version in zip(tags, found, strict=True)]
+
+    async def _made(self, tags: Sequence[str]) -> dict[str, bytes | None]:
+        """Return the versions of *tags*, making those that are missing and not fenced. In their turn."""
+        found = await self._store.get_many([_version(tag) for tag in tags])
+        versions = dict(zip(tags, found, strict=True))
+        made = {
+            tag: os.urandom(16)
+            for tag, version in versions.items()
+            if version is None and not self._fenced(tag)
+        }
+        if made:
+            items = [Item(key=_version(tag), data=version, ttl=LONG) for tag, version in made.items()]
+            await self._store.set_many(items)
+        return versions | made
+
+    def _fenced(self, tag: str) -> bool:
+        return self._on_tags.fenced(tag, now=self._now())
 
     async def stamp(self, namespace: str) -> bytes:
         """Return the namespace's stamp, made if missing."""
@@ -99,38 +112,42 @@ class LeasesHere:
             [data] = await self._store.get_many([key])
             if data is not None and digest(data) != seen:
                 return Grant(kind=FOUND, data=data)
-            if self._on_keys.lease(key, token):
+            now = self._now()
+            if self._on_keys.lease(key, token, until=now + ttl, now=now):
                 return Grant(kind=GRANTED)
-            standing = self._on_keys.of(key)
+            standing = self._on_keys.of(key, now=now)
             if standing is None or standing.shared:
                 return Grant(kind=FENCED)
-            return Grant(kind=BUSY, remaining=ttl, holder=next(iter(standing.tokens)))
+            [(holder, until)] = standing.tokens.items()
+            return Grant(kind=BUSY, remaining=until - now, holder=holder)
 
     async def renew(self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float) -> bool:
-        """Say whether the claims are still there; here they need no renewal."""
-        del ttl
-        held = [self._on_keys.renew(key, token) for key in keys]
-        return all(held + [self._on_tags.renew(tag, token) for tag in tags])
+        """Prolong this token's claims; return False if any of them is no longer there."""
+        now = self._now()
+        held = [self._on_keys.renew(key, token, until=now + ttl, now=now) for key in keys]
+        return all(held + [self._on_tags.renew(tag, token, until=now + ttl, now=now) for tag in tags])
 
     async def commit(self, item: Item, token: bytes, *, message: bytes | None) -> bool:
         """Store under a claim that stands alone and untainted; end it either way."""
         del message
         async with self._turns.held([item.key]):
-            sole = self._on_keys.sole(item.key, token)
+            sole = self._on_keys.sole(item.key, token, now=self._now())
             try:
                 if sole:
                     await self._store.set_many([item])
+                    return True
             finally:
                 self._on_keys.release(item.key, token)
-            return sole
+            return await self._store.get_many([item.key]) == [item.data]
 
     async def put(self, items: Sequence[Item], *, message: bytes | None) -> None:
         """Store whatever lease stands; under a fence delete and taint instead."""
         del message
         async with self._turns.held(item.key for item in items):
-            fenced = [item.key for item in items if self._on_keys.fenced(item.key)]
+            now = self._now()
+            fenced = [item.key for item in items if self._on_keys.fenced(item.key, now=now)]
             for item in items:
-                self._on_keys.taint(item.key)
+                self._on_keys.taint(item.key, now=now)
             await self._store.set_many([item for item in items if item.key not in fenced])
             if fenced:
                 await self._store.delete_many(fenced)
@@ -146,34 +163,38 @@ class LeasesHere:
         """Delete entries and versions, end leases, taint fences."""
         del message
         async with self._turns.held([*keys, *map(_version, tags)]):
+            now = self._now()
             for key in keys:
-                self._on_keys.taint(key)
+                self._on_keys.taint(key, now=now)
             for tag in tags:
-                self._on_tags.taint(tag)
+                self._on_tags.taint(tag, now=now)
             await self._delete(keys, tags, keep)
 
     async def fence(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float, message: bytes | None
     ) -> None:
         """Delete, and let nobody in this process store."""
-        del ttl, message
+        del message
         async with self._turns.held([*keys, *map(_version, tags)]):
+            now = self._now()
             for key in keys:
-                self._on_keys.fence(key, token)
+                self._on_keys.fence(key, token, until=now + ttl, now=now)
             for tag in tags:
-                self._on_tags.fence(tag, token)
+                self._on_tags.fence(tag, token, until=now + ttl, now=now)
             await self._delete(keys, tags, {})
 
     async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> list[bytes | None]:
         """End the fence of *tags*; make new versions where nobody else touched them."""
-        sole = [tag for tag in tags if self._on_tags.sole(tag, token)]
+        del ttl
+        # One turn for all of it, or a drop could come between the question and the new version.
         async with self._turns.held(map(_version, tags)):
+            now = self._now()
+            sole = [tag for tag in tags if self._on_tags.sole(tag, token, now=now)]
             for tag in tags:
-                self._on_tags.release(tag, token)
-                if tag not in sole:
-                    self._on_tags.taint(tag)
+                self._on_tags.release(tag, token, now=now)
+                self._on_tags.taint(tag, now=now)
             await self._delete((), tags, {})
-        made = dict(zip(sole, await self.versions(sole, ttl=ttl), strict=True)) if sole else {}
+            made = await self._made(sole) if sole else {}
         return [made.get(tag) for tag in tags]
 
     async def release(
@@ -188,13 +209,14 @@ class LeasesHere:
 
     async def claims(self, key: str) -> Sequence[Claim]:
         """Return what stands on *key* in this process."""
-        standing = self._on_keys.of(key)
+        now = self._now()
+        standing = self._on_keys.of(key, now=now)
         if standing is None:
             return []
         kind = ClaimKind.FENCE if standing.shared else ClaimKind.LEASE
         return [
-            Claim(kind=kind, token=token, remaining=LONG, tainted=standing.tainted)
-            for token in standing.tokens
+            Claim(kind=kind, token=token, remaining=until - now, tainted=standing.tainted)
+            for token, until in standing.tokens.items()
         ]
 
     async def _delete(self, keys: Sequence[str], tags: Sequence[str], keep: Mapping[str, bytes]) -> None:

@@ -21,16 +21,29 @@ Send = Callable[[Sequence[str], Sequence[str]], Awaitable[None]]
 class Pending:
     """What is pending, and the task that retries it."""
 
-    __slots__ = ("_everything", "_keys", "_namespace", "_process", "_retrying", "_send", "_since", "_tags")
+    __slots__ = (
+        "_everything",
+        "_keys",
+        "_namespace",
+        "_noted",
+        "_process",
+        "_retrying",
+        "_send",
+        "_since",
+        "_tags",
+    )
 
     def __init__(self, process: Process, send: Send, *, namespace: str) -> None:
         """Retry with *send*; a pending `clear` is the tag *namespace*."""
         self._process = process
         self._send = send
         self._namespace = namespace
-        self._keys: dict[str, None] = {}
-        self._tags: dict[str, None] = {}
-        self._everything = False
+        # Each with the number of the call that noted it last: an attempt that was under way
+        # meanwhile has not spoken for it.
+        self._keys: dict[str, int] = {}
+        self._tags: dict[str, int] = {}
+        self._everything = 0
+        self._noted = 0
         self._since = 0.0
         self._retrying: asyncio.Task[None] | None = None
 
@@ -42,17 +55,18 @@ class Pending:
         """Say whether *key* or one of *tags* is pending."""
         if not self._keys and not self._tags and not self._everything:
             return False
-        return self._everything or key in self._keys or any(tag in self._tags for tag in tags)
+        return self._everything > 0 or key in self._keys or any(tag in self._tags for tag in tags)
 
     def add(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Note what did not land, say so, and retry it."""
         process = self._process
         if not len(self):
             self._since = process.clock.monotonic()
-        self._keys.update(dict.fromkeys(keys))
-        self._tags.update(dict.fromkeys(tags))
-        if self._namespace in tags or len(self) > LIMIT:
-            self._everything = True
+        self._noted += 1
+        self._keys.update(dict.fromkeys(keys, self._noted))
+        self._tags.update(dict.fromkeys(tags, self._noted))
+        if self._everything or self._namespace in tags or len(self) > LIMIT:
+            self._everything = self._noted
             self._keys.clear()
             self._tags.clear()
             process.forget_everything()
@@ -79,7 +93,7 @@ class Pending:
 
     async def attempt(self) -> bool:
         """Send what is pending once; say whether it landed."""
-        keys, tags, everything = list(self._keys), list(self._tags), self._everything
+        keys, tags, everything, noted = list(self._keys), list(self._tags), self._everything, self._noted
         try:
             await self._send(keys, [self._namespace] if everything else tags)
         except StoreUnavailable:
@@ -87,13 +101,12 @@ class Pending:
         # A reader may hold an answer from before: the same pass as after an invalidation.
         if everything:
             self._process.forget_everything()
-            self._everything = False
         else:
             self._process.forget(keys, tags)
-        for key in keys:
-            self._keys.pop(key, None)
-        for tag in tags:
-            self._tags.pop(tag, None)
+        self._keys = {key: at for key, at in self._keys.items() if at > noted}
+        self._tags = {tag: at for tag, at in self._tags.items() if at > noted}
+        if self._everything <= noted:
+            self._everything = 0
         if not len(self):
             self._process.emit(InvalidationLanded(seconds=self._process.clock.monotonic() - self._since))
         return True

@@ -120,7 +120,7 @@ def _process(settings: Settings, near: LocalStore | None) -> Process:
 
 def _fleet(settings: Settings, store: RemoteStore) -> Engine:
     codec = _codec(settings)
-    leasing = cast("LeasingStore", store if isinstance(store, Leases) else LeasesHere(store))
+    leasing = cast("LeasingStore", store if isinstance(store, Leases) else LeasesHere(store, settings.clock))
     near = _near(settings, store)
     process = _process(settings, near)
     process.max_join_age = settings.max_staleness

@@ -1,7 +1,12 @@
 """All scenarios together."""
 
-import scenarios_directed  # noqa: F401 - registers
+import scenarios_alone  # noqa: F401 - registers
+import scenarios_directed  # noqa: F401
+import scenarios_feed  # noqa: F401
+import scenarios_loads  # noqa: F401
+import scenarios_outages  # noqa: F401
 import scenarios_readers  # noqa: F401
+import scenarios_writers  # noqa: F401
 from scenario_registry import REGISTRY
 
 SCENARIOS = list(REGISTRY.values())

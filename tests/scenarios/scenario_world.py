@@ -268,6 +268,21 @@ class Node:
             self.world.history.append((self.world.sim.loop.time(), key, version))
 
 
+async def all_wait(node: Node, works: Iterable[Awaitable[object]]) -> list[asyncio.Task]:
+    """Run *works* in the node's process; return their tasks once each of them has begun."""
+    begun = 0
+
+    async def one(work):
+        nonlocal begun
+        begun += 1
+        return await work
+
+    tasks = [node.spawn(one(work)) for work in works]
+    while begun < len(tasks):
+        await node.world.sim.switch()
+    return tasks
+
+
 Change = Callable[[Node], Awaitable[None]]
 
 WAYS: dict[str, Change] = {

@@ -1,0 +1,176 @@
+"""P1 around fences: several writers, crashes, exceptions, cancellations, pauses past the fence."""
+
+import asyncio
+
+from scenario_registry import scenario
+from scenario_world import CLAIM, World
+
+
+@scenario("P1", "V1 V3 V14")
+async def two_fences(sim):
+    """Writers of one key and tag, some of whom fail; what remains is the database's value or nothing."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    tags = sim.random.choice(((), ("t",)))
+    for node in (a, b):
+        node.spawn(node.reads("k", 3, tags=tags))
+        for _ in range(2):
+            node.spawn(node.write("k", tags=tags, fail=sim.random.random() < 0.3))
+    await world.settle("k", tags=tags, patience=2.5)
+
+
+@scenario("P1", "V1")
+async def a_writer_whose_release_fails(sim):
+    """Requests of one writer are lost; its standing fence must not let an older value in."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=False)
+    for verb in ("release", "drop", "commit", "settle"):
+        if sim.random.random() < 0.4:
+            a.network.fail_next(verb, how=sim.random.choice(("refused", "lost", "cut")))
+    tags = sim.random.choice(((), ("t",)))
+    a.spawn(a.write("k", tags=tags))
+    b.spawn(b.write("k", tags=tags))
+    b.spawn(b.write("k", tags=tags, commit=False))
+    b.spawn(b.reads("k", 3, tags=tags))
+    await world.settle("k", tags=tags, patience=CLAIM + 2)
+
+
+@scenario("P1", "V1 V4")
+async def writers_that_are_killed(sim):
+    """A process dies somewhere inside its block: when its fence has expired nothing stale is left."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab")
+    tags = sim.random.choice(((), ("t",)))
+    await b.run(b.read("k", tags=tags))
+    a.spawn(a.write("k", tags=tags))
+    b.spawn(b.reads("k", 3, tags=tags))
+    b.spawn(b.write("k", tags=tags))
+    sim.sometime(a.process.kill, within=80)
+    await world.settle("k", tags=tags, patience=CLAIM + MARGIN)
+
+
+MARGIN = 3.0  # seconds after which no claim of a dead process can count, nor what it left near
+
+
+@scenario("P1", "V13")
+async def a_writer_that_is_paused_past_its_fence(sim):
+    """A process sleeps inside its block; its fence ends, others load and write, then it goes on."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab")
+
+    async def life(node):
+        await node.read("k")
+        await node.write("k", length=0.1)
+        for _ in range(3):
+            await node.read("k")
+            await asyncio.sleep(0)
+
+    a.spawn(life(a))
+    a.spawn(a.reads("k", 6, longest=0.01))
+    sim.sometime(a.process.pause, within=90)
+    b.spawn(b.write("k", length=0.1))
+    await asyncio.sleep(CLAIM + 0.5)
+    b.spawn(b.write("k"))
+    b.spawn(b.reads("k", 2))
+    sim.sometime(a.process.resume, within=60)
+    await asyncio.sleep(1)
+    a.process.resume()
+    await world.settle("k")
+
+
+@scenario("P1", "V11 V14", seeds=50)
+async def changes_that_are_cancelled(sim):
+    """A request is cancelled inside a change: once it is begun it is carried through."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab")
+    tags = sim.random.choice(((), ("t",)))
+    change = sim.random.choice(
+        (
+            lambda: a.invalidate("k", tag=tags[0] if tags else None),
+            lambda: a.write("k", tags=tags),
+            lambda: a.write("k", tags=tags, commit=False),
+        )
+    )
+    await b.run(b.read("k", tags=tags))
+    for node in (a, b):
+        node.spawn(node.reads("k", 2, tags=tags))
+    committed = world.database.commit
+
+    async def commit(key):
+        version = await committed(key)
+        task = asyncio.current_task()
+        sim.sometime(task.cancel, within=40)  # from here on the database has changed
+        return version
+
+    world.database.commit = commit
+    a.spawn(change())
+    await world.settle("k", tags=tags, patience=CLAIM + MARGIN)
+
+
+@scenario("P1", "V2")
+async def a_set_inside_anothers_fence(sim):
+    """A writer wrote first; another one sets a later value meanwhile: the first must not bring its own back."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    written = asyncio.Event()
+
+    async def write():
+        async with a.cache.writing("k") as writer:
+            writer.commit("k", await world.database.commit("k"), policy=a.policy)
+            written.set()
+            await world.pause(0.01)
+
+    async def change():
+        await written.wait()
+        await sim.random.choice((b.set, b.invalidate))("k")
+        await b.read("k")
+
+    a.spawn(write())
+    b.spawn(change())
+    b.spawn(b.reads("k", 2))
+    await world.settle("k")
+
+
+@scenario("P1", "V2 V3")
+async def an_invalidation_inside_anothers_fence(sim):
+    """The tag of a fenced key is invalidated for a later version: the commit must not survive it."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    written = asyncio.Event()
+    way = sim.random.choice(("tag", "other tag", "clear", "writing"))
+
+    async def write():
+        async with a.cache.writing("k", tags=["t", "u"]) as writer:
+            writer.commit("k", await world.database.commit("k"), policy=a.policy)
+            written.set()
+            await world.pause(0.01)
+
+    async def change():
+        await written.wait()
+        if way == "clear":
+            await b.clear("k")
+        elif way == "writing":
+            await b.write("k", tags=["t", "u"], commit=sim.random.random() < 0.5)
+        else:
+            await b.invalidate("k", tag="t" if way == "tag" else "u")
+        await b.read("k", tags=("t", "u"))
+
+    a.spawn(write())
+    b.spawn(change())
+    b.spawn(b.reads("k", 2, tags=("t", "u")))
+    await world.settle("k", tags=("t", "u"))
+
+
+@scenario("P1", "V6")
+async def a_load_inside_the_fence(sim):
+    """A load that began inside a block reads the old row slowly; who comes after the block must not join it."""
+    world = World(sim)
+    world.database.pace = (0, 0.01, 1.0)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    for node in (a, b):
+        node.spawn(node.reads("k", 3, longest=0.01))
+    a.spawn(a.write("k", commit=sim.random.random() < 0.5, length=0.05))
+    await asyncio.sleep(0.2)
+    for node in (a, b):
+        node.spawn(node.reads("k", 3, longest=3))
+    await world.settle("k")
