@@ -140,7 +140,7 @@ def test_a_loop_that_was_closed_under_an_append_does_not_block_the_next(tmp_path
     loop = asyncio.new_event_loop()
     left = loop.create_task(journal.append([write("left", 1)]))
     loop.run_until_complete(asyncio.sleep(0))
-    left._log_destroy_pending = journal._commits._writer._log_destroy_pending = False  # it is the point
+    left._log_destroy_pending = journal._commits._line.writer._log_destroy_pending = False  # it is the point
     loop.close()
     asyncio.run(asyncio.wait_for(journal.append([write("after", 2)]), 5))
     asyncio.run(journal.aclose())
@@ -154,7 +154,7 @@ async def test_whoever_waits_is_told_when_the_writing_task_is_cancelled(tmp_path
         await asyncio.sleep(0)
         second = asyncio.ensure_future(journal.append([write("b", 2)]))
         await asyncio.sleep(0)
-        journal._commits._writer.cancel()
+        journal._commits._line.writer.cancel()
         outcomes = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
         await journal.append([write("c", 3)])
@@ -323,10 +323,9 @@ def test_what_was_acknowledged_survives_a_kill_at_any_instant(tmp_path):
 
 
 async def orphan(path):
-    """Leave a file with a hundred writes behind, closed or killed, and return its path."""
+    """Leave a file with a thousand writes behind, closed, and return its path."""
     async with aclosing(SQLiteJournal(path)) as journal:
-        for number in range(1, 101):
-            await journal.append([write(f"k{number}", number)])
+        await journal.append([write(f"k{number}", number) for number in range(1, 1001)])
     (file,) = files(path)
     return file
 
@@ -355,10 +354,10 @@ async def test_a_damaged_file_is_an_error_and_is_kept(tmp_path, damage):
             with pytest.raises(JournalFailed, match=file.name):
                 await pending(journal)
             with pytest.raises(JournalFailed, match=file.name):
-                await journal.append([write("new", 1000)])
+                await journal.append([write("new", 2000)])
         assert file.read_bytes() == damaged
         file.rename(tmp_path / "moved away")
-        await journal.append([write("new", 1000)])
+        await journal.append([write("new", 2000)])
 
 
 @pytest.mark.asyncio

@@ -41,7 +41,7 @@ class QuerySource(SQLiteSource[K, V]):
         save: str | None = None,
         remove: str | None = None,
         key: str | Iterable[str] = "id",
-        type: type[V] = dict,  # type: ignore[assignment]  # noqa: A002 - the word of every source
+        type: type[V] = dict,  # type: ignore[assignment]
         timeout: float = 5.0,
     ) -> None:
         """Prepare; the statements are compiled by the first batch. Raises `ConfigurationError`."""

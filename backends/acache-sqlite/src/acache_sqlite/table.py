@@ -44,7 +44,7 @@ class SQLiteTable(SQLiteSource[K, V]):
         table: str,
         *,
         key: str | Iterable[str] = "id",
-        type: type[V] = dict,  # type: ignore[assignment]  # noqa: A002 - the word of every source
+        type: type[V] = dict,  # type: ignore[assignment]
         columns: Iterable[str] | None = None,
         version_column: str | None = None,
         timeout: float = 5.0,
