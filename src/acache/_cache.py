@@ -186,7 +186,10 @@ class Cache:
         Raises NoInvalidationPlan, InvalidPolicy, InvalidTemplate, DuplicateTemplate, and TypeError
         for what is not an async function. Calls raise what the function raises, LoadTimeout,
         RecursiveLoad, Overloaded, UncacheableArgument. Cancelling a caller is private to it."""
+        check_template("template", template)
         templates = names("tags", tags)
+        for tag in templates:
+            check_template("tags", tag)
 
         def decorate(function: Callable[P, Awaitable[R]]) -> Cached[P, R]:
             wrapper, wiring = wrap(function, template, templates, options=options, policy=policy)
@@ -209,7 +212,10 @@ class Cache:
         loaded in one call, together with what other callers miss in the same tick, and ids that
         the function does not return are remembered for `missing_ttl`. `{}` in the *template* and
         the *tags* is the id. Options and errors are those of `cached`."""
+        check_template("template", template)
         templates = names("tags", tags)
+        for tag in templates:
+            check_template("tags", tag)
 
         def decorate(
             function: Callable[Concatenate[list[K], P], Awaitable[Mapping[K, V]]],
@@ -558,7 +564,16 @@ def checked(key: str, *, what: str = "key") -> str:
     return finish(check_key(key, what=what))
 
 
+def check_template(parameter: str, text: object) -> None:
+    """Raise TypeError unless *text* is a template, or None for one to be made."""
+    if callable(text):
+        raise TypeError("write @cache.cached(ttl=...), with parentheses: how long is the value good for?")
+    if not isinstance(text, str | None):
+        raise TypeError(f'{parameter}: a template is a str such as "user:{{user_id}}", not {kind_of(text)}')
+
+
 def _typed_by(known: Mapping[str, Template], text: str) -> Template:
+    check_template("template", text)
     template = Template.parse(text)
     like = known.get(template.shape)
     return template if like is None else template.typed_like(like)
