@@ -113,13 +113,12 @@ def append(rows: Sequence[Row]) -> Job:
 
 def acknowledge(flushed: Mapping[str, int]) -> Job:
     """Forget, per key, what is pending up to a number, and note it for the dead letters of the key."""
-    numbers = [(key, number) for key, number in flushed.items()]
+    numbers = list(flushed.items())
+    newest = [(number, key, number) for key, number in numbers]
 
     def job(cursor: sqlite3.Cursor) -> None:
         cursor.executemany("DELETE FROM pending WHERE key = ? AND sequence <= ?", numbers)
-        cursor.executemany(
-            "UPDATE dead SET newest = max(newest, ?2) WHERE key = ?1 AND sequence < ?2", numbers
-        )
+        cursor.executemany("UPDATE dead SET newest = max(newest, ?) WHERE key = ? AND sequence < ?", newest)
 
     return job
 
