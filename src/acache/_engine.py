@@ -9,14 +9,31 @@ from typing import Any, Protocol
 
 from acache._entry import Entry
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
-from acache._process import Arrival, CacheFlight, Call, Process, inside_a_load
+from acache._process import Arrival, CacheFlight, Call, Found, Process, inside_a_load
 from acache._singleflight import join_all
 from acache.errors import LoadTimeout
 from acache.events import Cleared, HeadStartTooLong, Invalidated
 
 
+class Finder(Protocol):
+    """Where a reader looks before it loads."""
+
+    async def find(self, key: str, call: Call) -> Found:
+        """Return what is stored under *key* and what it is worth to *call*."""
+        ...
+
+    async def find_many(self, calls: Mapping[str, Call]) -> dict[str, Found]:
+        """Return the same for each key of *calls*."""
+        ...
+
+
 class Authority(Protocol):
     """Who may store what."""
+
+    @property
+    def finder(self) -> Finder | None:
+        """Where else than near values are; None: nowhere."""
+        ...
 
     def start(self, flight: CacheFlight) -> None:
         """Drive a registered flight until it lands."""
@@ -62,12 +79,13 @@ class Authority(Protocol):
 class Engine:
     """The verbs over one process's state and one authority."""
 
-    __slots__ = ("authority", "process")
+    __slots__ = ("_finder", "authority", "process")
 
     def __init__(self, process: Process, authority: Authority) -> None:
         """Take the state and who decides about storing."""
         self.process = process
         self.authority = authority
+        self._finder = authority.finder
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -79,12 +97,18 @@ class Engine:
         process.enter()
         while True:
             entry, verdict = self.judge(key, call.policy)
+            found = None
+            finder = self._finder
+            if finder is not None and (verdict is MISS or verdict is GRACE) and self._looks(key, call.policy):
+                found = await finder.find(key, call)
+                process.enter()  # it may have been closed meanwhile
+                entry, verdict = found.entry if found.trusted else entry, found.verdict
             if verdict is not MISS and verdict is not GRACE:
                 assert entry is not None  # noqa: S101 - only a miss has none
-                inline = self.serve(key, call, entry, verdict)
+                inline = self.serve(key, call, entry, verdict, found)
                 return entry.value if inline is None else await self._refreshed(inline, call, entry)
             mark = process.drops.mark
-            joined, flight = self._fly(key, call, entry)
+            joined, flight = self._fly(key, call, entry, found)
             try:
                 # One frame less for each of the many who wait without a limit.
                 arrival = await (flight.join() if call.policy.patient else self._wait(flight, call))
@@ -129,6 +153,12 @@ class Engine:
         retry_at = process.retry_at.get(key, 0.0)
         return entry, decide(entry, now=now, rand=process.draw(), policy=policy, retry_at=retry_at)
 
+    def _looks(self, key: str, policy: Policy) -> bool:
+        """Say whether a reader looks by itself: one who waits without a limit, for what nobody loads.
+
+        Others leave that to a flight, which goes on when they have gone."""
+        return policy.patient and self.process.flights.get(key) is None
+
     def _reason(self, key: str, call: Call, old: Entry | None) -> str:
         if old is None:
             heard = not self.process.drops.quiet(key, call.tags, since=0)
@@ -150,16 +180,30 @@ class Engine:
             process.lend_slot(flight)
         return flight
 
-    def start(self, key: str, call: Call, *, old: Entry | None, refresh: bool = False) -> CacheFlight:
+    def start(
+        self,
+        key: str,
+        call: Call,
+        *,
+        old: Entry | None,
+        refresh: bool = False,
+        found: Found | None = None,
+    ) -> CacheFlight:
         """Begin a flight and have it driven; with an eager task it may be over already."""
         if old is not None and old.version != call.policy.version:
             old = None  # of another version nothing may be served, not even if the load fails
-        flight = self.process.begin(key, call, old=old, refresh=refresh)
+        if found is not None and found.entry is not None:
+            tags = (*call.tags, *found.previous)
+            if not self.process.near.ledger.quiet(key, tags, since=found.mark):
+                old = found = None  # changed since it was looked at: who joins the flight must not get it
+        flight = self.process.begin(key, call, old=old, refresh=refresh, found=found)
         flight.kept = refresh
         self.authority.start(flight)
         return flight
 
-    def serve(self, key: str, call: Call, entry: Entry, verdict: Verdict) -> CacheFlight | None:
+    def serve(
+        self, key: str, call: Call, entry: Entry, verdict: Verdict, found: Found | None = None
+    ) -> CacheFlight | None:
         """Count a hit and have it refreshed if the verdict says so and nobody does yet.
 
         Return the flight that this very caller shall wait for, if the policy elects callers."""
@@ -171,7 +215,7 @@ class Engine:
             return None
         if verdict is EARLY:
             self._note_head_start(call, entry)
-        flight = self.start(key, call, old=entry, refresh=True)
+        flight = self.start(key, call, old=entry, refresh=True, found=found)
         if call.policy.refresh == "background":
             return None
         flight.kept = False
@@ -265,27 +309,49 @@ class Engine:
             mark = process.drops.mark
             flights: dict[str, tuple[bool, CacheFlight]] = {}
             inline: dict[str, CacheFlight] = {}
-            for key in keys:
-                entry, verdict = self.judge(key, shared.policy)
+            judged = {key: self.judge(key, shared.policy) for key in keys}
+            looked = await self._look_for(judged, shared.policy, call_of)
+            for key, near in judged.items():
+                seen = looked.get(key)
+                entry, verdict = near if seen is None or not seen.trusted else (seen.entry, seen.verdict)
                 if entry is None or verdict is MISS or verdict is GRACE:
-                    flights[key] = self._fly(key, call_of(key), entry)
+                    flights[key] = self._fly(key, call_of(key), entry, seen)
                     continue
                 found[key] = entry.value
                 if verdict is FRESH:
                     entry.used = True
                     shared.tally.hits += 1
-                elif (refresh := self.serve(key, call_of(key), entry, verdict)) is not None:
+                elif (refresh := self.serve(key, call_of(key), entry, verdict, seen)) is not None:
                     inline[key] = refresh
             if not flights and not inline:
                 return found
             keys = await self._wait_for_all(flights, inline, shared, found, mark)
 
-    def _fly(self, key: str, call: Call, old: Entry | None) -> tuple[bool, CacheFlight]:
+    async def _look_for(
+        self,
+        judged: Mapping[str, tuple[Entry | None, Verdict]],
+        policy: Policy,
+        call_of: Callable[[str], Call],
+    ) -> Mapping[str, Found]:
+        """Return what is found elsewhere of those keys that near cannot serve."""
+        if self._finder is None:
+            return {}
+        missing = [key for key, (_, verdict) in judged.items() if verdict is MISS or verdict is GRACE]
+        wanted = [key for key in missing if self._looks(key, policy)]
+        if not wanted:
+            return {}
+        found = await self._finder.find_many({key: call_of(key) for key in wanted})
+        self.process.enter()  # it may have been closed meanwhile
+        return found
+
+    def _fly(
+        self, key: str, call: Call, old: Entry | None, found: Found | None = None
+    ) -> tuple[bool, CacheFlight]:
         """Join the flight of *key*, or start one; say which."""
         self.process.note_miss(key, self._reason(key, call, old))
         flight = self._joinable(key)
         if flight is None:
-            return False, self.start(key, call, old=old)
+            return False, self.start(key, call, old=old, found=found)
         return True, flight
 
     async def _wait_for_all(
@@ -383,4 +449,3 @@ class Engine:
             await self.authority.aclose()
             await process.background.aclose()
         process.loop = None
-

@@ -1,17 +1,17 @@
 """Loads of a fleet: one at a time per key, stored under a lease that the remote store gave.
 
-A flight first looks into the remote store, without a task of its own. Only what is of no use there
-becomes a load: it asks for the lease, and loads, waits, or takes what another has stored."""
+A flight asks for the lease, naming the entry that a look has found (`_finding`), and then loads,
+waits, or takes what another has stored."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from acache._entry import Entry
 from acache._feed import Hearing, News
+from acache._finding import Finder, near_copy
 from acache._loader import Loader
-from acache._memory import MemoryStore
-from acache._packing import Packer, Read, valid
+from acache._packing import Packer
 from acache._pending import Pending
 from acache._policy import (
     EARLY,
@@ -28,11 +28,11 @@ from acache._policy import (
     settle,
     unique,
 )
-from acache._process import Arrival, CacheFlight, Process
-from acache._remote import Looked, Looks, Remote
+from acache._process import Arrival, CacheFlight, Found, Process
+from acache._remote import Remote
 from acache._singleflight import launch
 from acache.errors import CodecError, StoreUnavailable
-from acache.events import EntryRejected, LoadFinished, RoundTripFailed, SetDiscarded
+from acache.events import LoadFinished, RoundTripFailed, SetDiscarded
 from acache.protocols import BUSY, FENCED, GRANTED, Grant, digest
 
 LEASE: Final = 10.0  # seconds; renewed while the load runs
@@ -44,7 +44,7 @@ SAME: Final = 1e-3  # seconds: two loads of a key do not begin so close to each 
 class FleetLoads:
     """Drives flights with a remote store."""
 
-    __slots__ = ("_hearing", "_loader", "_looks", "_max_ttl", "_packer", "_pending", "_process", "_remote")
+    __slots__ = ("_finder", "_hearing", "_loader", "_max_ttl", "_packer", "_pending", "_process", "_remote")
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class FleetLoads:
         packer: Packer,
         hearing: Hearing,
         pending: Pending,
+        finder: Finder,
         *,
         max_ttl: float,
     ) -> None:
@@ -63,123 +64,38 @@ class FleetLoads:
         self._hearing = hearing
         self._pending = pending
         self._loader = Loader(process)
-        self._looks = Looks(process, remote)
+        self._finder = finder
         self._max_ttl = max_ttl
-
-    # --- looking ------------------------------------------------------------------------------------
-
-    def start(self, flight: CacheFlight) -> None:
-        """Look into the remote store; load if that is of no use."""
-        if self._land_fallback(flight):
-            return
-        flight.context = self._process.load_context() if self._process.inherit else None
-        if not self._process.enabled or self._pending.covers(flight.key, flight.tags):
-            self._spawn(flight, lambda: self._load_unstored(flight))
-        else:
-            self._look(flight, flight.call.tags)
-
-    def _look(self, flight: CacheFlight, tags: tuple[str, ...]) -> None:
-        near_mark = self._process.near.ledger.mark
-
-        def landed(answer: Looked | None, _: BaseException | None) -> None:
-            if flight.over or flight.abandoned:
-                return
-            try:
-                self._looked(flight, tags, near_mark, answer)
-            except Exception as problem:  # noqa: BLE001 - it goes to those who wait
-                flight.crash(problem)
-
-        self._looks.ask(flight.key, tags, landed)
-
-    def _looked(
-        self, flight: CacheFlight, tags: tuple[str, ...], near_mark: int, answer: Looked | None
-    ) -> None:
-        if answer is None:
-            self._spawn(flight, lambda: self._load_unstored(flight))
-            return
-        data, versions = answer
-        read = None if data is None else self.unpack(flight.key, data, flight.call.type, flight.call.policy)
-        tags_read: Iterable[str] = () if read is None else read.versions
-        # Asked before the tags are looked up as well as after: the retry may land in between.
-        if self._pending.covers(flight.key, tags_read):
-            self._spawn(flight, lambda: self._load_unstored(flight))
-            return
-        if not versions.keys() >= set(tags_read):
-            self._look(flight, unique((*tags, *tags_read)))
-            return
-        arrival = self._judge(flight, read, versions, near_mark)
-        if arrival is not None and not flight.forced:
-            flight.land(arrival)
-        else:
-            if arrival is not None:
-                flight.old = arrival.entry
-            seen = None if data is None else digest(data)
-            self._spawn(flight, lambda: self._fly(flight, seen, tuple(tags_read)))
-
-    def _judge(
-        self, flight: CacheFlight, read: Read | None, versions: Mapping[str, bytes | None], near_mark: int
-    ) -> Arrival | None:
-        """Return what an entry is worth to the flight, None if it has to load."""
-        process, policy = self._process, flight.call.policy
-        if read is None or not valid(read, self._remote.namespace, versions):
-            flight.old = None  # what is gone was invalidated: not even a failed load may bring it back
-            return None
-        entry = read.entry
-        if entry.version != policy.version:
-            flight.old = None
-            return None
-        now = process.clock.monotonic()
-        retry_at = process.retry_at.get(flight.key, 0.0)
-        verdict = decide(entry, now=now, rand=process.draw(), policy=policy, retry_at=retry_at)
-        if flight.refresh and flight.old is not None and abs(entry.born - flight.old.born) < SAME:
-            return None
-        if verdict is MISS or verdict is GRACE:
-            flight.old = entry
-            return None
-        process.near.put(flight.key, near_copy(entry, policy, now), since=near_mark)
-        return Arrival(value=entry.value, tags=entry.tags, entry=entry, verdict=verdict)
-
-    def unpack(self, key: str, data: bytes, type: object, policy: Policy | None) -> Read | None:
-        """Return the entry in *data*; None, with an event, for what is none of ours."""
-        beta = 1.0 if policy is None else policy.beta
-        try:
-            return self._packer.unpack(key, data, type, beta=beta)
-        except CodecError as error:
-            reason = getattr(error, "reason", "undecodable")
-            self._process.emit(EntryRejected(key=key, reason=reason))
-            return None
-
-    async def look(self, keys: list[str], type: object) -> dict[str, Entry]:
-        """Return the valid entries of *keys*, fresh or not; nothing if the store is away."""
-        near_mark = self._process.near.ledger.mark
-        mark = self._process.drops.mark
-        space = self._remote.namespace
-        wanted = [key for key in keys if not self._pending.covers(key, ())]
-        try:
-            found, _ = await self._remote.peek(wanted, [])
-            reads = {
-                key: read
-                for key, data in zip(wanted, found, strict=True)
-                if data is not None and (read := self.unpack(key, data, type, None)) is not None
-            }
-            tags = unique(tag for read in reads.values() for tag in read.versions)
-            _, versions = await self._remote.peek([], [space, *tags]) if reads else ([], {})
-        except StoreUnavailable:
-            return {}
-        entries: dict[str, Entry] = {}
-        for key, read in reads.items():
-            quiet = self._process.drops.quiet(key, read.versions, since=mark)
-            if quiet and valid(read, space, versions) and not self._pending.covers(key, read.versions):
-                entries[key] = read.entry
-                self._process.near.put(key, read.entry, since=near_mark)
-        return entries
 
     # --- loading ------------------------------------------------------------------------------------
 
-    def _spawn(self, flight: CacheFlight, run: Callable[[], Any]) -> None:
+    def start(self, flight: CacheFlight) -> None:
+        """Drive a registered flight by a task of its own."""
         process = self._process
-        context = flight.context if flight.context is not None else process.context.copy()
-        launch(flight, run, context=context, keep=process.background.keep)
+        context = process.load_context() if process.inherit else process.context.copy()
+        launch(flight, lambda: self._run(flight), context=context, keep=process.background.keep)
+
+    async def _run(self, flight: CacheFlight) -> Arrival:
+        found = flight.found
+        if found is None:
+            found = await self._finder.find(flight.key, flight.call)
+            if found.trusted:
+                served = self._served(flight, found)
+                flight.old = found.entry
+                if served is not None and not flight.forced:
+                    return served
+        if not found.trusted:
+            return await self._load_unstored(flight)
+        return await self._fly(flight, None if found.data is None else digest(found.data), found.previous)
+
+    def _served(self, flight: CacheFlight, found: Found) -> Arrival | None:
+        """Return what a flight may bring without a load: for a refresh that is another entry than its own."""
+        entry = found.entry
+        if entry is None or found.verdict is MISS or found.verdict is GRACE:
+            return None
+        if flight.refresh and flight.old is not None and abs(entry.born - flight.old.born) < SAME:
+            return None
+        return Arrival(value=entry.value, tags=entry.tags, entry=entry, verdict=found.verdict)
 
     async def _fly(self, flight: CacheFlight, seen: bytes | None, previous: tuple[str, ...]) -> Arrival:
         """Ask for the lease until there is something to bring: a load, or another's."""
@@ -209,16 +125,18 @@ class FleetLoads:
             if data is None:
                 continue
             seen = digest(data)
-            read = self.unpack(key, data, flight.call.type, flight.call.policy)
+            read = self._finder.unpack(key, data, flight.call.type, flight.call.policy.beta)
             if read is None:
                 continue
-            previous = tuple(read.versions)
+            previous = read[0].tags
             versions = await self._versions_for(key, previous)
             if versions is None:
                 return await self._load_unstored(flight)
-            arrival = self._judge(flight, read, versions, near_mark)
-            if arrival is not None:
-                return arrival
+            found = self._finder.judge(key, flight.call, read, versions, data=data, mark=near_mark)
+            served = self._served(flight, found)
+            if served is not None:
+                return served
+            flight.old = found.entry
 
     async def _versions_for(self, key: str, tags: tuple[str, ...]) -> Mapping[str, bytes | None] | None:
         """Return the versions by which an entry is judged; None if it cannot be trusted now.
@@ -311,7 +229,8 @@ class FleetLoads:
         outcome = await self._load(flight)
         settled = self._settle(flight, outcome)
         if settled.entry is not None:
-            self._keep_fallback(flight, settled.entry)
+            entry, policy = settled.entry, flight.call.policy
+            self._finder.keep_fallback(flight.key, entry, policy, since=flight.near_mark)
         return _arrival(outcome, settled)
 
     def _settle(self, flight: CacheFlight, outcome: Loaded | Failed) -> Settled:
@@ -403,31 +322,6 @@ class FleetLoads:
             return self._max_ttl
         return min(self._max_ttl, policy.ttl + policy.keep)
 
-    # --- while the remote store is away -------------------------------------------------------------
-
-    def _keep_fallback(self, flight: CacheFlight, entry: Entry) -> None:
-        process, near, ttl = self._process, self._process.near, flight.call.policy.fallback_ttl
-        if ttl <= 0 or not self._remote.breaker.open:
-            return
-        if not near.ledger.quiet(flight.key, entry.tags, since=flight.near_mark):
-            return
-        if near.fallback is None:
-            near.fallback = MemoryStore(max_entries=10_000, clock=process.clock)
-        until = min(entry.fresh_until, process.clock.monotonic() + ttl)
-        copy = Entry(entry.value, born=entry.born, fresh_until=until, tags=entry.tags, version=entry.version)
-        near.fallback.put(flight.key, copy)
-
-    def _land_fallback(self, flight: CacheFlight) -> bool:
-        near = self._process.near
-        if near.fallback is None or not self._remote.breaker.open:
-            return False
-        entry = near.fallback.lookup(flight.key)
-        now = self._process.clock.monotonic()
-        if entry is None or now >= entry.fresh_until or entry.version != flight.call.policy.version:
-            return False
-        flight.land(Arrival(value=entry.value, entry=entry, verdict=FRESH))
-        return True
-
 
 async def renew(
     remote: Remote, keys: tuple[str, ...], tags: tuple[str, ...], token: bytes, ttl: float
@@ -439,19 +333,6 @@ async def renew(
             await remote.renew(keys, tags, token, ttl=ttl)
         except StoreUnavailable:
             continue
-
-
-def near_copy(entry: Entry, policy: Policy, now: float) -> Entry:
-    """Return *entry* as it is held near: with `near_ttl` it goes earlier and is read again, not loaded."""
-    if policy.near_ttl is None or now + policy.near_ttl >= entry.fresh_until:
-        return entry
-    return Entry(
-        entry.value,
-        born=entry.born,
-        fresh_until=now + policy.near_ttl,
-        tags=entry.tags,
-        version=entry.version,
-    )
 
 
 def _arrival(outcome: Loaded | Failed, settled: Settled) -> Arrival:

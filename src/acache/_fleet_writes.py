@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from acache._entry import Entry
 from acache._feed import Hearing
+from acache._finding import Finder
 from acache._fleet import FleetLoads, renew
 from acache._packing import Packer
 from acache._pending import Pending
@@ -41,6 +42,7 @@ class Fleet:
         "_process",
         "_raises",
         "_remote",
+        "finder",
         "pending",
     )
 
@@ -63,7 +65,10 @@ class Fleet:
         self._blocks: dict[bytes, Block] = {}
         self._hearing = Hearing(process, remote, max_staleness=max_staleness)
         self.pending = Pending(process, self._send_drop, namespace=remote.namespace)
-        self._loads = FleetLoads(process, remote, packer, self._hearing, self.pending, max_ttl=max_ttl)
+        self.finder = Finder(process, remote, packer, self.pending)
+        self._loads = FleetLoads(
+            process, remote, packer, self._hearing, self.pending, self.finder, max_ttl=max_ttl
+        )
         process.near.trusted_until = -1.0
         process.moved += [self._blocks.clear, self._hearing.start, self.pending.moved]
 
@@ -73,7 +78,7 @@ class Fleet:
 
     async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:
         """Return the valid entries of *keys* in the remote store."""
-        return await self._loads.look(list(keys), type)
+        return await self.finder.look(keys, type)
 
     # --- set ----------------------------------------------------------------------------------------
 

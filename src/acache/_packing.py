@@ -5,7 +5,6 @@ its monotonic clock. It is *valid* while the versions that it was stored with - 
 of each of its tags - equal the current ones; a missing version is no match."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
@@ -20,14 +19,8 @@ CHECKED_EVERY: Final = 64  # ... and then one in so many
 MAX_TYPES: Final = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """An entry that came from a remote store."""
-
-    entry: Entry
-    data: bytes
-    versions: Mapping[str, bytes]  # of its tags
-    space: bytes  # the namespace's version
+Read = tuple[Entry, Stored]
+"""An entry that came from a remote store, and what it was stored with."""
 
 
 class Packer:
@@ -94,7 +87,7 @@ class Packer:
             tags=tuple(stored.tags),
             version=stored.version,
         )
-        return Read(entry=entry, data=data, versions=stored.tags, space=stored.space)
+        return entry, stored
 
     def _decode(self, payload: bytes, type: object) -> Any:
         try:
@@ -118,8 +111,8 @@ class Packer:
         return count < CHECKED_AT_FIRST or count % CHECKED_EVERY == 0
 
 
-def valid(read: Read, space: str, versions: Mapping[str, bytes | None]) -> bool:
-    """Say whether what *read* was stored with is current; *versions* are the current ones."""
-    if versions.get(space) != read.space:
+def valid(stored: Stored, space: str, versions: Mapping[str, bytes | None]) -> bool:
+    """Say whether what an entry was stored with is current; *versions* are the current ones."""
+    if versions.get(space) != stored.space:
         return False
-    return all(versions.get(tag) == version for tag, version in read.versions.items())
+    return not stored.tags or all(versions.get(tag) == version for tag, version in stored.tags.items())

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
+from msgspec import Struct
+
 from acache._background import Background
 from acache._batching import Batch, Batcher
 from acache._entry import Entry
@@ -43,8 +45,7 @@ class Group:
     load: LoadMany  # async (ids) -> Mapping of those that exist
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """What one caller asks for: how to load a key and how long the value is good for."""
 
     policy: Policy
@@ -67,14 +68,25 @@ class Arrival:
     verdict: Verdict = FRESH  # on that entry
 
 
+class Found(Struct, frozen=True, kw_only=True):
+    """What a look into the remote store found of a key. Built in C: every remote hit makes one."""
+
+    entry: Entry | None  # what can be served, now or if a load fails
+    verdict: Verdict
+    data: bytes | None = None  # as it was found, good or not: who asks for the lease has seen it
+    previous: tuple[str, ...] = ()  # the tags that it names
+    trusted: bool = True  # False: whatever is loaded now is not to be stored
+    mark: int = 0  # of the near ledger, when it was asked for
+
+
 class CacheFlight(Flight[Arrival]):
     """A flight of the cache: a load, or a look into the remote store that may become one."""
 
     __slots__ = (
         "call",
-        "context",
         "elected",
         "forced",
+        "found",
         "mark",
         "near_mark",
         "nested",
@@ -96,6 +108,7 @@ class CacheFlight(Flight[Arrival]):
         old: Entry | None,
         refresh: bool,
         now: float,
+        found: Found | None = None,
     ) -> None:
         """Start to fly for *call* at the ledger's *mark*; *old* stands meanwhile."""
         super().__init__(key, flights)
@@ -103,11 +116,11 @@ class CacheFlight(Flight[Arrival]):
         self.mark = mark  # of the drops: whether the load is void
         self.near_mark = near_mark  # of all messages: whether its value may be put near
         self.old = old
+        self.found = found  # by the caller who began it; None: nobody has looked
         self.refresh = refresh  # nobody needs its result: what stands can be served
         self.started = now
         self.nested = inside_a_load()  # it runs in that one's slot
         self.tags = call.tags
-        self.context: contextvars.Context | None = None  # for its load, if the first caller's counts
         self.forced = False  # somebody wants it loaded, whatever is stored
         self.elected = False  # one waiter has been chosen to have the found entry refreshed
         self.on_void: Callable[[], object] | None = None  # told once, when it becomes void
@@ -182,9 +195,6 @@ class Process:
         self.loads: Batcher[Any, Any] = Batcher(
             loop=loop, keep=self.background.keep, context=self.load_context
         )
-        self.looks: Batcher[Any, Any] = Batcher(
-            loop=loop, keep=self.background.keep, context=self.context.copy
-        )
         self.slots = (
             None
             if self.max_loads is None
@@ -208,7 +218,6 @@ class Process:
         self.near.trusted_until = -inf
         if here:
             self.loads.close()
-            self.looks.close()
         return here
 
     def load_context(self) -> contextvars.Context:
@@ -228,7 +237,9 @@ class Process:
 
     # --- shared state -------------------------------------------------------------------------------
 
-    def begin(self, key: str, call: Call, *, old: Entry | None, refresh: bool) -> CacheFlight:
+    def begin(
+        self, key: str, call: Call, *, old: Entry | None, refresh: bool, found: Found | None = None
+    ) -> CacheFlight:
         """Register a flight of *key*; whoever drives it is up to the caller."""
         flight = CacheFlight(
             key,
@@ -239,6 +250,7 @@ class Process:
             old=old,
             refresh=refresh,
             now=self.clock.monotonic(),
+            found=found,
         )
         self.flights.add(flight)
         return flight

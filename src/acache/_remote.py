@@ -4,12 +4,13 @@ Every verb raises StoreUnavailable and nothing else; with the breaker open it do
 is asked for in one tick of the loop goes out as one request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, final
 
 from acache._breaker import Breaker
+from acache._packing import Read
 from acache._process import Process
 from acache.errors import StoreUnavailable
 from acache.events import BreakerChanged, StoreFailed
@@ -160,36 +161,91 @@ class Remote:
             self._process.emit(BreakerChanged(open=True))
 
 
-Looked = tuple[bytes | None, Mapping[str, bytes | None]]
-"""The bytes of a key, and the versions that were read with it."""
+@final
+class Looked:
+    """What the readers of one tick ask for in one request, and then its answer."""
+
+    __slots__ = ("away", "found", "reads", "versions", "waiting")
+
+    def __init__(self, namespace: str) -> None:
+        """Ask for the namespace's version, which every entry has to match."""
+        self.found: dict[str, bytes | None] = {}
+        self.versions: dict[str, bytes | None] = {namespace: None}
+        self.away = True  # no answer: the store is away, or the cache was closed
+        self.reads: dict[str, tuple[object, Read | None]] = {}  # unpacked, and into which type, for all
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def wake(self) -> None:
+        """Let all who wait look at it."""
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
+@final
 class Looks:
-    """Reads of one tick, as one request; answers by callback, so a hit costs no task of its own."""
+    """Reads of one tick of the loop, as one request.
 
-    __slots__ = ("_process", "_remote")
+    The first who asks in a tick sends for all, in its own task: a lone reader costs no other. If it
+    is cancelled a task of the cache takes its place, so that nobody else notices."""
+
+    __slots__ = ("_filling", "_process", "_remote")
 
     def __init__(self, process: Process, remote: Remote) -> None:
         """Read from *remote*."""
         self._process = process
         self._remote = remote
+        self._filling: Looked | None = None  # can be joined until it is sent
+        process.moved.append(self._moved)
 
-    def ask(
-        self, key: str, tags: tuple[str, ...], landed: Callable[[Looked | None, BaseException | None], None]
-    ) -> None:
-        """Read *key* with the versions of *tags* and of the namespace; *landed* gets the answer."""
+    def _moved(self) -> None:
+        self._filling = None
 
-        def one(answer: Any, error: BaseException | None) -> None:
-            if answer is None:
-                landed(None, error)
-            else:
-                found, versions = answer
-                landed((found[key], versions), None)
+    async def read(self, keys: Sequence[str], tags: Sequence[str]) -> Looked:
+        """Return the bytes of *keys*, the versions of *tags* and of the namespace."""
+        looked = self._filling
+        leads = looked is None or len(looked.found) >= CHUNK
+        if looked is None or leads:
+            looked = self._filling = Looked(self._remote.namespace)
+        for key in keys:
+            looked.found[key] = None
+        for tag in tags:
+            looked.versions[tag] = None
+        if leads:
+            await self._lead(looked)
+        else:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            looked.waiting.append(waiter)
+            await waiter
+        return looked
 
-        self._process.looks.add("look", self._send, (key, tags), one)
+    async def _lead(self, looked: Looked) -> None:
+        try:
+            await asyncio.sleep(0)
+            await self._send(looked)
+        except BaseException:
+            if any(not waiter.done() for waiter in looked.waiting):
+                self._process.background.start(self._take_over(looked))
+            raise
+        looked.wake()
 
-    async def _send(self, _: object, items: Sequence[tuple[str, tuple[str, ...]]]) -> Any:
-        keys = list(dict.fromkeys(key for key, _ in items))
-        tags = dict.fromkeys(tag for _, tags in items for tag in tags)
-        found, versions = await self._remote.peek(keys, [self._remote.namespace, *tags])
-        return dict(zip(keys, found, strict=True)), versions
+    async def _take_over(self, looked: Looked) -> None:
+        try:
+            await self._send(looked)
+        finally:
+            looked.wake()
+
+    async def _send(self, looked: Looked) -> None:
+        if self._filling is looked:
+            self._filling = None
+        if self._process.closed:
+            return
+        keys, tags = list(looked.found), list(looked.versions)
+        try:
+            found, versions = await self._remote.peek(keys, tags)
+        except StoreUnavailable:
+            return
+        looked.found = dict(zip(keys, found, strict=True))
+        looked.versions = versions
+        looked.away = False

@@ -20,6 +20,8 @@ class Solo:
 
     __slots__ = ("_key_claims", "_loader", "_process", "_tag_claims")
 
+    finder = None  # near is all there is
+
     def __init__(self, process: Process) -> None:
         """Decide for *process*."""
         self._process = process
