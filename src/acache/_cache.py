@@ -15,6 +15,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
 from weakref import WeakSet
@@ -456,11 +457,12 @@ class Cache:
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Call *observer* with every event; return what ends that. Its errors are logged only."""
-        self._observers.append(observer)
+        subscribed = partial(observer)  # equal to no other, unlike the bound methods of one object
+        self._observers.append(subscribed)
 
         def unsubscribe() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
+            if subscribed in self._observers:
+                self._observers.remove(subscribed)
 
         return unsubscribe
 
