@@ -210,11 +210,12 @@ async def test_an_orphan_that_was_copied_before_a_crash_is_not_copied_twice(tmp_
 
 
 @pytest.mark.asyncio
-async def test_what_a_crash_left_of_a_file_in_the_making_is_ignored(tmp_path):
+async def test_what_a_crash_left_of_a_file_in_the_making_is_swept_away(tmp_path):
     (tmp_path / "1-a.new").write_bytes(b"half")
     (tmp_path / "1-a.lock").touch()
     async with aclosing(SQLiteJournal(tmp_path)) as journal:
         await journal.append([write("a", 1)])
+        assert not files(tmp_path, "1-a*")
 
 
 @pytest.mark.asyncio
@@ -356,6 +357,7 @@ async def test_a_damaged_file_is_an_error_and_is_kept(tmp_path, damage):
             with pytest.raises(JournalFailed, match=file.name):
                 await journal.append([write("new", 2000)])
         assert file.read_bytes() == damaged
+        assert len(files(tmp_path)) == 2  # however often it was tried
         file.rename(tmp_path / "moved away")
         await journal.append([write("new", 2000)])
 
@@ -443,10 +445,11 @@ def test_a_log_is_damaged_if_and_only_if_a_durable_transaction_would_be_dropped(
 
 
 @pytest.mark.asyncio
-async def test_a_file_that_was_deleted_takes_no_more_writes(tmp_path):
+@pytest.mark.parametrize("ending", ["*.db", "*.db-wal"])
+async def test_a_file_that_was_deleted_takes_no_more_writes(tmp_path, ending):
     async with aclosing(SQLiteJournal(tmp_path)) as journal:
         await journal.append([write("a", 1)])
-        (file,) = files(tmp_path)
+        (file,) = files(tmp_path, ending)
         file.unlink()
         with pytest.raises(JournalFailed, match="deleted"):
             await journal.append([write("a", 2)])

@@ -29,6 +29,7 @@ class JournalFolder:
         self._lock: LockFile | None = None  # of the file that is ours
         self._file: Path | None = None
         self._inode = 0
+        self._alone = False  # whether everything that could be adopted was
 
     @property
     def place(self) -> Path:
@@ -38,7 +39,7 @@ class JournalFolder:
     def open(self) -> sqlite3.Connection:
         """Return a connection to this process's file, made if need be, with every orphan adopted."""
         with naming(self.path):
-            if self._file is not None:  # closed for a fork, or after an error: ours all the same
+            if self._alone and self._file is not None:  # closed for a fork: ours all the same
                 return self._connected(self._file)
             _make_folder(self.path)
             door = LockFile(self.path / "folder.lock")
@@ -46,7 +47,7 @@ class JournalFolder:
                 msg = "another process has been opening its journal there for long"
                 raise JournalFailed(msg)
             try:
-                return self._claimed()
+                return self._entered()
             finally:
                 door.release()
 
@@ -56,38 +57,42 @@ class JournalFolder:
             found = self._file.stat().st_ino if self._file else None
         except FileNotFoundError:
             found = None
-        if found != self._inode:
-            msg = (
-                f"{self._file}: somebody deleted it; restart this process, and keep others out of its folder"
-            )
+        if found != self._inode or self._file is None or not _beside(self._file, "-wal").exists():
+            msg = f"{self._file}: somebody deleted it or its -wal: restart, and keep others out of the folder"
             raise JournalFailed(msg)
 
     def leave(self) -> None:
         """Stop owning the file; the next journal that opens adopts it."""
-        lock, self._lock, self._file = self._lock, None, None
+        lock, self._lock, self._file, self._alone = self._lock, None, None, False
         if lock is not None:
             lock.release()
 
-    def _claimed(self) -> sqlite3.Connection:
-        """Make a file of our own, take over what others left; give nothing up if that fails."""
-        file = self.path / (self._name() + _SUFFIX)
+    def _entered(self) -> sqlite3.Connection:
+        """Make a file of our own and take over what others left; the folder is locked meanwhile."""
+        if self._file is None:
+            _sweep(self.path)
+            self._claim(self.path / (self._name() + _SUFFIX))
+        assert self._file is not None  # noqa: S101 - claimed
+        connection = self._connected(self._file)
+        try:
+            self._adopt_all(connection, self._file)
+        except BaseException:
+            connection.close()  # the file stays ours: the next attempt goes on with it
+            raise
+        self._alone = True
+        return connection
+
+    def _claim(self, file: Path) -> None:
         lock = _lock_of(file)
         if not lock.acquire():
             msg = f"{file}: another process chose this name"
             raise JournalFailed(msg)
         try:
             _create(file)
-            connection = self._connected(file)
-            try:
-                self._adopt_all(connection, file)
-            except BaseException:
-                connection.close()
-                raise
         except BaseException:
-            lock.release()
+            lock.delete()
             raise
         self._lock, self._file = lock, file
-        return connection
 
     def _connected(self, file: Path) -> sqlite3.Connection:
         connection = _connect(file)
@@ -146,6 +151,15 @@ def _mark_of(file: Path) -> int:
         return _journal_file.highest(connection)
     finally:
         connection.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what crashes left of files in the making; files are made only while the folder is locked."""
+    for new in folder.glob(f"*{_NEW}*"):
+        new.unlink()
+    for lock in folder.glob("*-*.lock"):
+        if not lock.with_suffix(_SUFFIX).exists():
+            lock.unlink()
 
 
 def _create(file: Path) -> None:

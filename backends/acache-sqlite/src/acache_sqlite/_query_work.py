@@ -10,10 +10,11 @@ import msgspec
 
 from acache.errors import ConfigurationError, SourceRefused
 from acache.protocols import Saved
+from acache_sqlite._cursor import Row, cursor_of, transaction
 from acache_sqlite._errors import Unfit, is_data
 from acache_sqlite._keys import BoundKey, KeyShape, in_order, order
 from acache_sqlite._rows import Bindable, Shape
-from acache_sqlite._work import Row, cursor_of, transaction, values_of
+from acache_sqlite._work import values_of
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -3,16 +3,15 @@
 Synchronous and without a clock; knows nothing of event loops. Every method takes the connection."""
 
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
-from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
+from acache.errors import ConfigurationError, SourceRefused
 from acache.protocols import Saved
 from acache_sqlite import _sql
+from acache_sqlite._cursor import Row, compiles, cursor_of, fails, read, transaction
 from acache_sqlite._errors import Unfit, is_data
-from acache_sqlite._keys import BoundKey, KeyShape, answers, in_order, order
+from acache_sqlite._keys import BoundKey, KeyShape, in_order, order
 from acache_sqlite._rows import Bindable, Shape
 from acache_sqlite._schema import plan_of, schema_version
 from acache_sqlite._sql import Plan
@@ -20,37 +19,7 @@ from acache_sqlite._sql import Plan
 K = TypeVar("K")
 V = TypeVar("V")
 
-Row = tuple[object, ...]
 Columns = dict[str, Bindable]
-
-_select = lru_cache(128)(_sql.select)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Cursor]:
-    """Run the block whole or not at all, the write lock taken first so that it cannot deadlock."""
-    if connection.in_transaction:
-        msg = (
-            "the lent connection is inside a transaction, which may still be rolled back: "
-            "commit first, or lend a connection of its own"
-        )
-        raise SourceUnavailable(msg)
-    cursor = cursor_of(connection)
-    cursor.execute("BEGIN IMMEDIATE")
-    try:
-        yield cursor
-        cursor.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # some errors end the transaction by themselves
-            cursor.execute("ROLLBACK")
-        raise
-
-
-def cursor_of(connection: sqlite3.Connection) -> sqlite3.Cursor:
-    """Return a cursor that gives plain tuples, whatever a lender set on the connection."""
-    cursor = connection.cursor()
-    cursor.row_factory = None
-    return cursor
 
 
 class TableWork(Generic[K, V]):
@@ -76,7 +45,7 @@ class TableWork(Generic[K, V]):
         """Return the values of those of *keys* that exist."""
         cursor = cursor_of(connection)
         plan = self._plan(cursor)
-        rows = _read(cursor, plan.table, plan.keys, plan.columns, keys)
+        rows = read(cursor, plan.table, plan.keys, plan.columns, keys)
         return values_of(self._shape, plan.columns, rows)
 
     def save(
@@ -114,7 +83,7 @@ class TableWork(Generic[K, V]):
         with transaction(connection) as cursor:
             plan = self._plan(cursor)
             column = (plan.version,) if plan.version is not None else ()
-            held = _read(cursor, plan.table, plan.keys, column, keys)
+            held = read(cursor, plan.table, plan.keys, column, keys)
             if plan.version is None:
                 cursor.executemany(_sql.delete(plan.table, plan.keys), [keys[key] for key in held])
                 return Saved()
@@ -186,8 +155,8 @@ class TableWork(Generic[K, V]):
             try:
                 cursor.executemany(text, many)
             except (sqlite3.Error, ValueError, OverflowError) as error:
-                bad = [key for key, row in zip(group, many, strict=True) if _fails(cursor, text, row)]
-                if not bad or not (is_data(error) or _compiles(cursor, text, many[0])):
+                bad = [key for key, row in zip(group, many, strict=True) if fails(cursor, text, row)]
+                if not bad or not (is_data(error) or compiles(cursor, text, many[0])):
                     raise
                 msg = f"table {plan.table!r} refused {len(bad)} of the rows: {error}"
                 raise SourceRefused(msg, keys=bad) from error
@@ -206,7 +175,7 @@ class TableWork(Generic[K, V]):
         """Read back what was written: RETURNING would not show what triggers changed afterwards."""
         extra = (plan.version,) if versions is not None and plan.version is not None else ()
         confused: list[K] = []
-        held = _read(cursor, plan.table, plan.keys, (*plan.columns, *extra), keys, confused)
+        held = read(cursor, plan.table, plan.keys, (*plan.columns, *extra), keys, confused)
         if confused:
             msg = f"table {plan.table!r} stores {len(confused)} of the keys as another type"
             raise SourceRefused(msg, keys=confused)
@@ -253,47 +222,12 @@ def values_of(shape: Shape[V], columns: Sequence[str], rows: Mapping[K, Row]) ->
     return values
 
 
-def _read(
-    cursor: sqlite3.Cursor,
-    table: str,
-    names: Sequence[str],
-    columns: Sequence[str],
-    keys: Mapping[K, BoundKey],
-    confused: list[K] | None = None,
-) -> dict[K, Row]:
-    """Return *columns* of those of *keys* that exist; *confused* collects rows of another key's type."""
-    width = len(names)
-    found: dict[K, Row] = {}
-    twice: list[K] = []
-    limit = cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // width
-    wanted = list(keys)
-    for start in range(0, len(wanted), limit):
-        chunk = wanted[start : start + limit]
-        # Few distinct texts, so that SQLite has them compiled: padded with NULL, which equals nothing.
-        count = min(1 << (len(chunk) - 1).bit_length(), limit)
-        bound = [part for key in chunk for part in keys[key]]
-        bound += [None] * (width * count - len(bound))
-        for row in cursor.execute(_select(table, tuple(names), tuple(columns), count), bound):
-            key = chunk[int(row[0])]
-            if not answers(row[1 : width + 1], keys[key]):
-                if confused is not None:
-                    confused.append(key)
-            elif key in found:
-                twice.append(key)
-            else:
-                found[key] = row[width + 1 :]
-    if twice:
-        msg = f"table {table!r} has several rows under {len(twice)} of the keys"
-        raise SourceRefused(msg, keys=twice)
-    return found
-
-
 def _outlived(
     cursor: sqlite3.Cursor, plan: Plan, keys: Mapping[K, BoundKey], versions: Mapping[K, int]
 ) -> frozenset[K]:
     """Return the keys that were removed by a later write than this one."""
     version, _ = _sql.tombstone_columns(plan)
-    graves = _read(cursor, plan.side, plan.keys, (version,), keys)
+    graves = read(cursor, plan.side, plan.keys, (version,), keys)
     return frozenset(key for key, row in graves.items() if not _is_newer(versions[key], row[0]))
 
 
@@ -313,28 +247,6 @@ def _row(plan: Plan, columns: Columns, key: BoundKey) -> Columns:
     if not row.keys() <= plan.writable:
         row = {name: value for name, value in row.items() if name in plan.writable}
     return row
-
-
-def _fails(cursor: sqlite3.Cursor, text: str, row: Sequence[Bindable]) -> bool:
-    """Return whether this row alone is refused; leaves no trace of it."""
-    cursor.execute("SAVEPOINT probe")
-    try:
-        cursor.execute(text, row)
-    except (sqlite3.Error, ValueError, OverflowError):
-        return True
-    finally:
-        with suppress(sqlite3.Error):  # some errors roll everything back by themselves
-            cursor.execute("ROLLBACK TO probe")
-            cursor.execute("RELEASE probe")
-    return False
-
-
-def _compiles(cursor: sqlite3.Cursor, text: str, row: Sequence[Bindable]) -> bool:
-    try:
-        cursor.execute("EXPLAIN " + text, row).fetchall()
-    except sqlite3.Error:
-        return False
-    return True
 
 
 def _is_newer(version: object, other: object) -> bool:
