@@ -74,11 +74,11 @@ def test_a_read_counts_once():
 
 
 def test_a_mark_does_not_save_what_has_expired():
-    store = Bounded(3)
-    for key, expires in (("a", 5.0), ("b", 50.0)):
-        store.put(key, expires=expires)
-        store.read(key)
-    assert store.evict(now=10.0) == "a"
+    store = Bounded(9)
+    store.put("ended", expires=5.0)
+    store.read("ended")
+    store.put("lasts", expires=50.0)
+    assert store.evict(now=10.0) == "ended"
 
 
 def test_a_key_that_returns_after_it_left_outlives_a_scan():
@@ -93,11 +93,32 @@ def test_a_key_that_returns_after_it_left_outlives_a_scan():
     assert store.read("x")
 
 
-def test_a_key_that_returns_is_no_ghost_any_more():
-    store = filled(9)
-    gone = store.evict()
-    store.put(gone)
-    assert gone not in store.eviction._recent | store.eviction._former | store.eviction._oldest
+@pytest.mark.parametrize("later", [0, 4, 8])
+def test_a_key_that_returns_is_no_ghost_any_more(later):
+    store = filled(10)
+    store.put("x")
+    for number in range(later):
+        store.put(f"later:{number}")
+    eviction = store.eviction
+    assert "0" in eviction._recent | eviction._former | eviction._oldest
+    store.put("0")
+    assert "0" not in eviction._recent | eviction._former | eviction._oldest
+
+
+def test_the_small_queue_is_a_tenth_of_what_there_is_now():
+    store = filled(20)
+    store.put("x")
+    assert store.eviction._room == 2
+    store.capacity = 1_000
+    for number in range(1_500):
+        store.put(f"more:{number}")
+    assert store.eviction._room == 100
+    store.capacity = 10
+    while len(store.entries) > 10:
+        store.evict()
+    for number in range(10):
+        store.put(f"less:{number}")
+    assert store.eviction._room <= 10
 
 
 def test_a_new_entry_takes_the_place_and_the_mark_of_the_old():
@@ -180,14 +201,20 @@ ZIGZAG = [*range(600), *range(599, -1, -1)] * 25
     ("reads", "capacity", "above"),
     [
         pytest.param(POPULAR, 500, 2, id="few keys are popular"),
-        pytest.param([*chain.from_iterable((key, -n) for n, key in enumerate(POPULAR))], 500, 2, id="beside a scan"),
-        pytest.param([*POPULAR[:5_000], *range(9_000, 12_000), *POPULAR[5_000:10_000]], 500, 1, id="around a scan"),
+        pytest.param(
+            [*chain.from_iterable((key, -n) for n, key in enumerate(POPULAR))], 500, 2, id="beside a scan"
+        ),
+        pytest.param(
+            [*POPULAR[:5_000], *range(9_000, 12_000), *POPULAR[5_000:10_000]], 500, 1, id="around a scan"
+        ),
         pytest.param(twice(20), 400, -0.5, id="every key twice, soon"),
         pytest.param(twice(190), 400, -2, id="every key twice, late"),
         pytest.param([n % 550 for n in range(15_000)], 500, 20, id="a loop over a little more than fits"),
         pytest.param(ZIGZAG, 150, -2, id="zigzag, a quarter fits"),
         pytest.param(ZIGZAG, 300, -5, id="zigzag, half of it fits"),
-        pytest.param([n // 3_000 * 3_000 + n % 100 for n in range(30_000)], 150, -3, id="the working set changes"),
+        pytest.param(
+            [n // 3_000 * 3_000 + n % 100 for n in range(30_000)], 150, -3, id="the working set changes"
+        ),
     ],
 )
 def test_the_hit_ratio_is_so_many_points_above_lru(reads, capacity, above):

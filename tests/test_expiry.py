@@ -64,6 +64,13 @@ def test_there_are_few_buckets_however_many_entries():
     assert len(wheel._buckets) == len(wheel._times) <= 500
 
 
+def test_the_shortest_lives_share_a_bucket():
+    wheel = Wheel()
+    for number in range(1, 1_000):
+        add(wheel, 0.0, number * 6e-5)
+    assert len(wheel._buckets) == 1
+
+
 def test_nothing_is_due_before_the_first_bucket_is():
     wheel = Wheel()
     assert wheel.next == float("inf")
@@ -93,7 +100,7 @@ def test_a_bucket_that_was_emptied_is_not_used_again():
 
 def test_a_cleared_wheel_knows_nothing():
     wheel = Wheel()
-    for lifetime in (1.0, 1.01, 100.0):
+    for lifetime in (100.0, 1.01, 1.0):
         add(wheel, 0.0, lifetime)
     wheel.clear()
     assert wheel.due(1e9) is None
