@@ -54,8 +54,9 @@ class MemoryStore:
 
     `clock` may be set while the store is empty: a cache gives its own. `on_evict`, if set, is called
     with the key and the entry that had to go for want of room (not: expired, dropped, replaced); it
-    must not touch the store. Entries that have expired go before any other. 300 bytes are needed
-    for an entry beside its key and value; tags cost more."""
+    must not touch the store. Entries that have expired go before any other, once they are noticed: an
+    eighth of their lifetime later at most. Beside key and value an entry needs less than 300 bytes,
+    tags not counted; the keys of as many entries again are remembered after they were evicted."""
 
     __slots__ = (
         "_clock",
