@@ -71,6 +71,14 @@ async def test_a_key_of_another_type_is_another_key(path):
 
 
 @pytest.mark.asyncio
+async def test_the_tombstone_of_a_key_guards_no_key_of_another_type(path):
+    execute(path, "CREATE TABLE n (id INTEGER PRIMARY KEY, v INTEGER)")
+    async with table(path, "n", columns=["id"], version_column="v") as numbers:
+        await numbers.remove(["1", b"1", 2.0], versions={"1": 9, b"1": 9, 2.0: 9})
+        assert await numbers.save({1: {"id": 1}, 2: {}}, versions={1: 5, 2: 5}) == Saved(refused=(2,))
+
+
+@pytest.mark.asyncio
 async def test_the_column_decides_which_texts_are_equal(path):
     execute(
         path,

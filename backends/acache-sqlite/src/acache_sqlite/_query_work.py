@@ -44,10 +44,10 @@ class QueryWork(Generic[K, V]):
         rows = self._rows(items, keys, versions)
         with transaction(connection) as cursor:
             changed = {key: _changes(cursor, statement, row, key) for key, row in rows.items()}
-            refused = tuple(key for key in items if versions is not None and not changed[key])
-            held = self._found(cursor, {key: keys[key] for key in keys if key not in refused})
+            refused = [key for key in items if versions is not None and not changed[key]]
+            held = self._found(cursor, {key: keys[key] for key in keys if versions is None or changed[key]})
             differing = {key: v for key, v in held.items() if not self._shape.same(v, items[key])}
-            return Saved(rows=differing, refused=refused)
+            return Saved(rows=differing, refused=tuple(refused))
 
     def remove(
         self,

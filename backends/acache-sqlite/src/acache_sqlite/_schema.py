@@ -7,7 +7,7 @@ from dataclasses import replace
 from acache.errors import ConfigurationError
 from acache_sqlite._sql import Column, Plan
 
-_COLUMNS = "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)"
+_COLUMNS = "SELECT name, pk, hidden FROM pragma_table_xinfo(?)"
 _INDEXES = 'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial'
 _INDEXED = "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno"
 _TABLES = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name"
@@ -33,8 +33,8 @@ def plan_of(
 
     Raises `ConfigurationError` naming the table or column that is missing, and those that exist."""
     found = {
-        str(name): Column(name=str(name), type=str(kind), generated=hidden in _GENERATED)
-        for name, kind, _, hidden in cursor.execute(_COLUMNS, (table,))
+        str(name): Column(name=str(name), generated=hidden in _GENERATED)
+        for name, _, hidden in cursor.execute(_COLUMNS, (table,))
         if hidden != _HIDDEN
     }
     if not found:
@@ -69,5 +69,5 @@ def _unique(cursor: sqlite3.Cursor, table: str, key: tuple[str, ...]) -> dict[st
         indexed = {str(name): str(collation) for name, collation in cursor.execute(_INDEXED, (index,))}
         if indexed.keys() == set(key):
             return indexed
-    primary = [name for name, _, rank, _ in cursor.execute(_COLUMNS, (table,)) if rank]
+    primary = [name for name, rank, _ in cursor.execute(_COLUMNS, (table,)) if rank]
     return {} if primary == list(key) else None  # the row id needs no index

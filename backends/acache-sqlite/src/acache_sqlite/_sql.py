@@ -24,7 +24,6 @@ class Column:
     """One column as the schema has it."""
 
     name: str
-    type: str
     generated: bool = False
     collation: str | None = None
 
@@ -87,16 +86,11 @@ def delete(table: str, keys: Sequence[str]) -> str:
 
 
 def create_tombstones(plan: Plan) -> tuple[str, str]:
-    """Make the side table, its key compared like the table's own, and the index that prunes it."""
+    """Make the side table and the index that prunes it.
+
+    Its key has the table's collations but no types: a type would turn the key '1' into 1."""
     columns = ",".join(
-        " ".join(
-            (
-                quoted(column.name),
-                quoted(column.type) if column.type else "",
-                f"COLLATE {quoted(column.collation)}" if column.collation else "",
-                "NOT NULL",
-            )
-        )
+        f"{quoted(column.name)} COLLATE {quoted(column.collation or 'BINARY')} NOT NULL"
         for column in plan.key
     )
     key = ",".join(map(quoted, plan.keys))

@@ -88,9 +88,9 @@ class TableWork(Generic[K, V]):
                 cursor.executemany(_sql.delete(plan.table, plan.keys), [keys[key] for key in held])
                 return Saved()
             stored = {key: _version(row[0]) for key, row in held.items()}
-            refused = tuple(
+            refused = {
                 key for key in keys if versions is not None and _is_newer(stored.get(key), versions[key])
-            )
+            }
             gone = [key for key in stored if key not in refused]
             cursor.executemany(_sql.delete(plan.table, plan.keys), [keys[key] for key in gone])
             # Without a version of its own a removal outlives what it removed.
@@ -102,7 +102,7 @@ class TableWork(Generic[K, V]):
             self._entomb(
                 cursor, plan, {keys[key]: v for key, v in graves.items() if v is not None}, now, keep
             )
-            return Saved(refused=refused)
+            return Saved(refused=tuple(key for key in keys if key in refused))
 
     def _plan(self, cursor: sqlite3.Cursor) -> Plan:
         version = schema_version(cursor)
