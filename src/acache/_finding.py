@@ -178,7 +178,7 @@ class Finder:
             return
         if near.fallback is None:
             near.fallback = MemoryStore(max_entries=FALLBACK_ENTRIES, clock=process.clock)
-        until = min(entry.fresh_until, process.clock.monotonic() + policy.fallback_ttl)
+        until = min(entry.fresh_until, entry.born + policy.fallback_ttl)
         copy = Entry(entry.value, born=entry.born, fresh_until=until, tags=entry.tags, version=entry.version)
         near.fallback.put(key, copy)
 

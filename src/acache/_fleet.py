@@ -29,7 +29,7 @@ from acache._policy import (
     unique,
 )
 from acache._process import Arrival, CacheFlight, Found, Process
-from acache._remote import Remote
+from acache._remote import NotAsked, Remote
 from acache._singleflight import launch
 from acache.errors import CodecError, StoreUnavailable
 from acache.events import LoadFinished, RoundTripFailed, SetDiscarded
@@ -156,6 +156,8 @@ class FleetLoads:
         A request whose answer is lost may have been granted: the lease is given back."""
         try:
             return await self._remote.lease(key, token, ttl=LEASE, seen=seen)
+        except NotAsked:
+            return None
         except StoreUnavailable:
             self._give_back(key, token)
             return None
@@ -210,8 +212,7 @@ class FleetLoads:
             if entry is not None and process.enabled:
                 data = await self._prepare(flight, entry, versions, stamp)
                 if data is not None:
-                    held = False  # the commit ends the lease, whatever becomes of it
-                    await self._commit(flight, entry, data, token, near_mark)
+                    held = not await self._commit(flight, entry, data, token, near_mark)
             return _arrival(outcome, settled)
         finally:
             renewing.cancel()
@@ -280,14 +281,16 @@ class FleetLoads:
 
     async def _commit(
         self, flight: CacheFlight, entry: Entry, data: bytes, token: bytes, near_mark: int
-    ) -> None:
+    ) -> bool:
+        """Store *data*; say whether there was an answer: then the lease has ended."""
         process, key, ttl = self._process, flight.key, self.physical_ttl(entry)
         message = self._hearing.say_store(key, token, data)
         try:
             stored = await self._remote.commit(key, data, token, ttl=ttl, message=message)
         except StoreUnavailable:
             self._discard(flight, "the remote store is away")
-            return
+            process.near.stored_elsewhere((key,))  # it may stand there all the same
+            return False
         if not stored:
             self._discard(flight, "the lease was lost, or the key changed meanwhile")
         elif process.current(flight, entry.tags):
@@ -297,6 +300,7 @@ class FleetLoads:
         process.emit(
             LoadFinished(function=function, key=key, seconds=seconds, waiters=flight.waiting, stored=stored)
         )
+        return True
 
     def _discard(self, flight: CacheFlight, reason: str) -> None:
         tally = flight.call.tally
@@ -308,10 +312,22 @@ class FleetLoads:
         self._process.background.begin(self._release(key, token))
 
     async def _release(self, key: str, token: bytes) -> None:
+        message = self._hearing.say_done(key, token)
         try:
-            await self._remote.release((key,), (), token, message=self._hearing.say_done(key, token))
+            await self._remote.release((key,), (), token, message=message)
         except StoreUnavailable:
-            return  # it ends by itself
+            self._process.background.start(self._release_later(key, token, message))
+
+    async def _release_later(self, key: str, token: bytes, message: bytes) -> None:
+        """Try again for as long as the lease stands: others wait for its end."""
+        clock = self._process.clock
+        until = clock.monotonic() + LEASE
+        while clock.monotonic() < until:
+            await asyncio.sleep(POLL)
+            try:
+                return await self._remote.release((key,), (), token, message=message)
+            except StoreUnavailable:
+                continue
 
     def physical_ttl(self, entry: Entry) -> float:
         """Return the seconds for which the remote store shall keep *entry*."""

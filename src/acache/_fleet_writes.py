@@ -26,8 +26,9 @@ FENCE: Final = 10.0  # seconds; renewed while the block runs
 class Block:
     """One `writing` under way."""
 
-    space: bytes | None  # the namespace's version, read before the block began
-    renewing: asyncio.Task[None] | None
+    mark: int  # of the near ledger, before the fence was asked for
+    space: bytes | None = None  # the namespace's version, read before the block began
+    renewing: asyncio.Task[None] | None = None
 
 
 class Fleet:
@@ -110,7 +111,8 @@ class Fleet:
         except CodecError:
             await self._drop(keys, ())
             raise
-        process.forget(keys, ())
+        finally:
+            process.forget(keys, ())
 
     def _pack(self, key: str, entry: Entry, type: object, versions: Mapping[str, bytes]) -> bytes:
         shown = entry.value.__class__ if type is Any else type
@@ -174,25 +176,24 @@ class Fleet:
 
         With the store away the block runs all the same: its keys and tags are pending."""
         remote = self._remote
-        block = self._blocks[token] = Block(space=None, renewing=None)
+        block = self._blocks[token] = Block(mark=self._process.near.ledger.mark)
         try:
             message = self._hearing.say_drop(keys, tags)
             await remote.fence(keys, tags, token, ttl=FENCE, message=message)
+            renewal = renew(remote, tuple(keys), tuple(tags), token, FENCE)
+            block.renewing = self._process.background.start(renewal)
             space = await remote.versions([remote.namespace], ttl=self._max_ttl)
             block.space = space[remote.namespace]
         except StoreUnavailable:
             self.pending.add(keys, tags)
-            return
-        renewal = renew(remote, tuple(keys), tuple(tags), token, FENCE)
-        block.renewing = self._process.background.start(renewal)
 
     async def release(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, commits: Mapping[str, Entry]
     ) -> dict[str, object]:
         """Void what was loaded meanwhile, store what may be stored, drop the rest, end the fence."""
         process = self._process
-        block = self._blocks.pop(token, None) or Block(space=None, renewing=None)
         since = process.near.ledger.mark
+        block = self._blocks.pop(token, None) or Block(mark=since)
         stored: dict[str, object] = {}
         landed = True
         try:
@@ -203,7 +204,10 @@ class Fleet:
         finally:
             if block.renewing is not None:
                 block.renewing.cancel()
-        quiet = [key for key in stored if process.near.ledger.quiet(key, commits[key].tags, since=since)]
+        # A change of the keys or tags during the block has tainted them; one of the whole namespace has not.
+        heard = process.near.ledger
+        unswept = not heard.swept(since=block.mark)
+        quiet = [key for key in stored if unswept and heard.quiet(key, commits[key].tags, since=since)]
         process.forget(keys, tags)
         since = process.near.ledger.mark
         for key in quiet:

@@ -45,6 +45,10 @@ class Ledger:
         """Say whether anything was heard of a key or tag that these accept, as far as it is remembered."""
         return self._everything > 0 or any(map(is_key, self._keys)) or any(map(is_tag, self._tags))
 
+    def swept(self, *, since: int) -> bool:
+        """Say whether anything may have changed after the mark *since*."""
+        return self._everything > since
+
     def quiet(self, key: str, tags: Iterable[str], *, since: int) -> bool:
         """Say whether nothing was heard of *key* or *tags* after the mark *since*."""
         if self._everything > since or self._keys.get(key, 0) > since:

@@ -24,6 +24,10 @@ NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 CHUNK: Final = 500  # keys or tags that one request changes
 
 
+class NotAsked(StoreUnavailable):
+    """The breaker is open: nothing was sent."""
+
+
 class LeasingStore(RemoteStore, Leases, Protocol):
     """A remote store with claims."""
 
@@ -135,7 +139,7 @@ class Remote:
         process, breaker = self._process, self.breaker
         if not breaker.allows(process.clock.monotonic()):
             work.close()  # type: ignore[attr-defined]
-            raise StoreUnavailable("the remote store did not answer a moment ago; it is tried again soon")
+            raise NotAsked("the remote store did not answer a moment ago; it is tried again soon")
         try:
             async with asyncio.timeout(self._net):
                 answer = await work
@@ -227,6 +231,8 @@ class Looks:
         except BaseException:
             if any(not waiter.done() for waiter in looked.waiting):
                 self._process.background.start(self._take_over(looked))
+            elif self._filling is looked:
+                self._filling = None  # nobody will send it: who asks next must not join
             raise
         looked.wake()
 
