@@ -268,17 +268,14 @@ class Node:
             self.world.history.append((self.world.sim.loop.time(), key, version))
 
 
-async def all_wait(node: Node, works: Iterable[Awaitable[object]]) -> list[asyncio.Task]:
-    """Run *works* in the node's process; return their tasks once each of them has begun."""
-    begun = 0
-
-    async def one(work):
-        nonlocal begun
-        begun += 1
-        return await work
-
-    tasks = [node.spawn(one(work)) for work in works]
-    while begun < len(tasks):
+async def all_wait(node: Node, key: str, count: int) -> list[asyncio.Task]:
+    """Start *count* readers of *key* in the node's process; return their tasks once all wait for one load."""
+    tasks = [node.spawn(node.read(key)) for _ in range(count)]
+    flights = node.cache._engine.process.flights
+    while not any(task.done() for task in tasks):
+        flight = flights.get(key)
+        if flight is not None and flight.waiting == count:
+            break
         await node.world.sim.switch()
     return tasks
 

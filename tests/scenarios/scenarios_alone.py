@@ -42,7 +42,7 @@ async def alone_one_load(sim):
     """Without invalidations there is one load; with them at most one that is not void."""
     world = World(sim, remote=False)
     a = await world.node("a")
-    tasks = await all_wait(a, [a.read("k") for _ in range(5)])
+    tasks = await all_wait(a, "k", 5)
     for task in tasks[:4]:
         sim.sometime(task.cancel, within=15)
     await sim.join()
