@@ -6,7 +6,6 @@ a test run by root gives server and directory to an unprivileged user. It is end
 process id.
 """
 
-import getpass
 import os
 import shutil
 import signal
@@ -78,7 +77,7 @@ class PostgresServer:
         return self
 
     def stop(self, how=signal.SIGINT):
-        """End it and its connections; it closes its files first."""
+        """End it and its connections, by SIGINT in good order, by SIGQUIT at once."""
         self.resume()
         self._process.send_signal(how)
         self._process.wait(timeout=30)
@@ -154,7 +153,7 @@ def postgres(*, version=16, tcp=False, **options):
             yield server
         finally:
             if server.running:
-                server.kill()
+                server.stop(signal.SIGQUIT)
 
 
 def _free_port():
@@ -193,8 +192,3 @@ def _binaries(version, directory):
 
 def _readable_by_all(path):
     return all(folder.stat().st_mode & 0o005 == 0o005 for folder in (path, *path.parents))
-
-
-if __name__ == "__main__":
-    with postgres() as server:
-        print(getpass.getuser(), server.psql("SELECT version()"))

@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-import asyncpg
-
+from acache_postgres._driver import InterfaceError, PostgresError
 from acache_postgres._errors import is_data
 
 K = TypeVar("K")
@@ -33,7 +32,7 @@ async def _try(connection: Any, keys: Sequence[K], attempt: Attempt[K], bad: lis
     await connection.execute("SAVEPOINT probe")
     try:
         await attempt(keys)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (PostgresError, InterfaceError) as error:
         if not is_data(error):
             raise
         await connection.execute("ROLLBACK TO probe")

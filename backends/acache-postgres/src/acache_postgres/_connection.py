@@ -4,23 +4,21 @@ Knows nothing of tables, keys or statements."""
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
-
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from weakref import WeakKeyDictionary
 
 from acache.errors import CacheClosed, ConfigurationError, SourceUnavailable
+from acache_postgres._driver import Connection, Pool, bare, create_pool, is_connection, is_pool
+from acache_postgres._errors import FOREIGN
 
 T = TypeVar("T")
 
-Connection = Any
-"""An `asyncpg.Connection` or what a pool hands out for one; asyncpg's own types say little."""
-
-Database = str | asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy
+Database = str | Pool | Connection
+"""A URL, or a pool or connection of asyncpg that is lent."""
 
 GRACE = 1.0
 """Seconds that PostgreSQL gets to end a statement which was cancelled, before its connection is cut."""
@@ -29,7 +27,7 @@ GRACE = 1.0
 class Connections(Protocol):
     """Where batches get a connection from."""
 
-    def lend(self, *, writing: bool) -> AbstractAsyncContextManager[Connection]:
+    def lend(self, *, writing: bool) -> AbstractAsyncContextManager[Any]:
         """Lend a connection for the block, which may be cancelled at any await."""
         ...
 
@@ -46,12 +44,13 @@ def connections_to(database: Database, *, size: int) -> Connections:
     """Return connections to *database*: a URL, or a pool or connection that is lent."""
     if isinstance(database, str):
         return OwnPools(checked_url(database), size=size)
-    if isinstance(database, asyncpg.Pool):
+    if is_pool(database):
         return LentPool(database)
-    if isinstance(database, asyncpg.Connection | PoolConnectionProxy):
+    if is_connection(database):
         return LentConnection(database)
     raise ConfigurationError(
-        f"database= must be a postgresql:// URL or a pool or connection of asyncpg, not {type(database).__name__}"
+        "database= must be a postgresql:// URL, or a pool or connection of asyncpg, "
+        f"not {type(database).__name__}"
     )
 
 
@@ -82,7 +81,7 @@ class OwnPools:
         self._closed = False
 
     @asynccontextmanager
-    async def lend(self, *, writing: bool) -> AsyncGenerator[Connection]:
+    async def lend(self, *, writing: bool) -> AsyncGenerator[Any]:
         """Lend a connection of this loop's pool."""
         del writing
         if self._closed:
@@ -112,7 +111,7 @@ class OwnPools:
             for ended in [loop for loop in self._opened if loop.is_closed()]:
                 del self._opened[ended]
             # No await between looking and keeping: an empty pool is opened without one.
-            pool = asyncpg.create_pool(self._url, min_size=0, max_size=self._size, reset=_nothing_to_reset)
+            pool = create_pool(self._url, min_size=0, max_size=self._size, reset=_nothing_to_reset)
             opened = self._opened[loop] = _Opened(pool=pool, life=self._until_the_loop_ends(loop, pool))
             await anext(opened.life)
         return opened.pool
@@ -139,7 +138,7 @@ class LentPool:
         self._process = os.getpid()
 
     @asynccontextmanager
-    async def lend(self, *, writing: bool) -> AsyncGenerator[Connection]:
+    async def lend(self, *, writing: bool) -> AsyncGenerator[Any]:
         """Lend a connection of the pool."""
         del writing
         same_process(self._process)
@@ -156,13 +155,14 @@ class LentPool:
 class LentConnection:
     """A connection of the caller's, one batch at a time, never closed here."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._process = os.getpid()
-        self._turns = asyncio.Lock()
+        # Shared by all the sources that were lent this connection.
+        self._turns = _turns.setdefault(bare(connection), asyncio.Lock())
 
     @asynccontextmanager
-    async def lend(self, *, writing: bool) -> AsyncGenerator[Connection]:
+    async def lend(self, *, writing: bool) -> AsyncGenerator[Any]:
         """Lend the connection; refused for writing while its owner's transaction is open."""
         same_process(self._process)
         async with self._turns:
@@ -181,18 +181,18 @@ class LentConnection:
 
 
 @asynccontextmanager
-async def borrowed(pool: Any) -> AsyncGenerator[Connection]:
+async def borrowed(pool: Any, *, timeout: float | None = None) -> AsyncGenerator[Any]:
     """Take a connection of *pool* for the block and give it back, within `GRACE` if it hangs."""
-    connection = await pool.acquire()
+    connection = await pool.acquire(timeout=timeout)
     try:
         yield connection
     finally:
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # it is cut then
+        with suppress(*FOREIGN):  # it is cut then
             await pool.release(connection, timeout=GRACE)
 
 
 @asynccontextmanager
-async def transaction(connection: Connection) -> AsyncGenerator[None]:
+async def transaction(connection: Any) -> AsyncGenerator[None]:
     """Run the block whole or not at all; what became of it is settled when this ends.
 
     READ COMMITTED whatever the server's default is: statements after a lock have to see what was
@@ -206,7 +206,7 @@ async def transaction(connection: Connection) -> AsyncGenerator[None]:
         raise
 
 
-async def undone(connection: Connection) -> None:
+async def undone(connection: Any) -> None:
     """Roll back, or if that takes longer than `GRACE`, cut the connection, which does it too."""
     if connection.is_closed():
         return
@@ -217,7 +217,7 @@ async def undone(connection: Connection) -> None:
             await connection.execute("ROLLBACK")
     except BaseException as error:
         connection.terminate()
-        if not isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+        if not isinstance(error, FOREIGN):
             raise
 
 
@@ -231,12 +231,36 @@ async def settled(work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         task.cancel()
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
+        await _over(task)
         raise
+
+
+async def concluded(connection: Any, work: Awaitable[None], *, within: float | None = None) -> None:
+    """Run *work*, the begin or end of a transaction, to its end although the caller is cancelled.
+
+    The connection is cut if that takes longer than *within* seconds, or `GRACE` once the caller is
+    cancelled: then it is rolled back, unless a commit was under way."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    limits = [loop.call_later(within, connection.terminate)] if within is not None else []
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        limits.append(loop.call_later(GRACE, connection.terminate))
+        await _over(task)
+        raise
+    finally:
+        for limit in limits:
+            limit.cancel()
+
+
+async def _over(task: asyncio.Future[Any]) -> None:
+    """Wait for the end of *task*, whatever it is, however often the caller is cancelled meanwhile."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
 def same_process(process: int) -> None:
@@ -251,4 +275,5 @@ async def _nothing_to_reset(_: Connection) -> None:
     """Save the statement that asyncpg resets a connection with: batches leave nothing behind."""
 
 
+_turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 _of_parents: list[object] = []  # connections of parent processes, kept from being collected

@@ -4,11 +4,9 @@ PostgreSQL quotes values in the details of its errors, and asyncpg in the messag
 are taken out of the cause before it is passed on, so that no value ends up in a log."""
 
 from collections.abc import Collection
-from contextlib import suppress
-
-import asyncpg
 
 from acache.errors import CacheError, ConfigurationError, SourceRefused, SourceUnavailable
+from acache_postgres._driver import InterfaceError, InternalClientError, PostgresError
 
 
 class Unfit(ValueError):
@@ -20,22 +18,10 @@ _DATA = frozenset({"22", "23", "44", "P0"})
 _MADE_WRONG = frozenset({"0A", "26", "34", "42"})
 _TWICE = "21000"  # one statement would change a row twice
 _TOO_BIG = frozenset({"54000"})  # a row or an index entry
-_SECRETS = ("detail", "context", "query", "internal_query")
+_SECRETS = ("detail", "context", "query", "internal_query", "message")
 
-FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, Unfit)
+FOREIGN = (PostgresError, InterfaceError, InternalClientError, OSError, Unfit)
 """What may come out of asyncpg, a broken connection's `TimeoutError` included."""
-
-STALE = (
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedObjectError,
-    asyncpg.InvalidColumnReferenceError,
-    asyncpg.DatatypeMismatchError,
-    asyncpg.CannotCoerceError,
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.OutdatedSchemaCacheError,
-)
-"""What says that a table is not what it was when it was looked at."""
 
 
 def is_data(error: BaseException) -> bool:
@@ -57,7 +43,7 @@ def translated(error: BaseException, *, what: str, keys: Collection[object] = ()
     *what* names the table or query, *keys* those whose data are to blame if data are."""
     if is_data(error):
         return SourceRefused(f"{what} refused {len(keys)} of the rows: {described(error)}", keys=keys)
-    if _code(error)[:2] in _MADE_WRONG or isinstance(error, asyncpg.OutdatedSchemaCacheError):
+    if _code(error)[:2] in _MADE_WRONG:
         return ConfigurationError(f"{what}: {described(error)}")
     return SourceUnavailable(f"{what}: {described(error)}")
 
@@ -71,10 +57,8 @@ def described(error: BaseException) -> str:
         # Its messages quote the value, and so do the errors that asyncpg made them from.
         error.args = (f"{type(error).__name__}, code {code}",)
         error.__cause__ = error.__context__ = None
-        if isinstance(error, asyncpg.PostgresError):
-            error.message = error.args[0]
     for name in _SECRETS:
-        with suppress(AttributeError):
+        if getattr(error, name, None) is not None:
             setattr(error, name, None)
     return str(error) or type(error).__name__
 

@@ -1,7 +1,6 @@
 """Keys as a statement binds them. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
 from typing import Generic, TypeVar, cast
 
 from acache.errors import ConfigurationError, SourceRefused
@@ -43,21 +42,16 @@ class KeyShape(Generic[K]):
 
     def _bound(self, key: K) -> BoundKey:
         if not self.composite:
-            return (_part(key),)
+            return (key,)
         if not isinstance(key, tuple) or len(cast("tuple[object, ...]", key)) != len(self.columns):
             raise Unfit
-        return tuple(map(_part, cast("tuple[object, ...]", key)))
-
-
-def possible(keys: Mapping[K, BoundKey]) -> dict[K, BoundKey]:
-    """Return those of *keys* that a row may have: PostgreSQL's texts hold no NUL and no surrogates."""
-    return {key: bound for key, bound in keys.items() if all(map(_is_possible, bound))}
+        return cast("tuple[object, ...]", key)
 
 
 def ordered(keys: Mapping[K, BoundKey]) -> list[K]:
     """Return *keys* sorted by what they bind, so that concurrent batches take locks in one order."""
     try:
-        return sorted(keys, key=lambda key: keys[key])  # type: ignore[type-var,arg-type,return-value]
+        return sorted(keys, key=lambda key: keys[key])
     except TypeError:
         return sorted(keys, key=lambda key: repr(keys[key]))
 
@@ -66,17 +60,3 @@ def columns_of(keys: Iterable[BoundKey], width: int) -> list[Sequence[object]]:
     """Return the parts of *keys* column by column, as `unnest` takes them."""
     rows = list(keys)
     return [[row[place] for row in rows] for place in range(width)]
-
-
-def _part(value: object) -> object:
-    return value.value if isinstance(value, Enum) else value
-
-
-def _is_possible(part: object) -> bool:
-    if not isinstance(part, str):
-        return part is not None
-    try:
-        part.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in part

@@ -1,19 +1,19 @@
 """How rows are found by their keys. Functions over a connection and a plan; nothing is kept."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-import asyncpg
-
 from acache.errors import SourceRefused
 from acache_postgres import _sql
-from acache_postgres._errors import is_data
-from acache_postgres._keys import BoundKey, columns_of, possible
+from acache_postgres._driver import InterfaceError, PostgresError
+from acache_postgres._errors import Unfit, is_data
+from acache_postgres._keys import BoundKey, columns_of
 from acache_postgres._reading import Reading, Row
 from acache_postgres._sql import Column, Plan
-from acache_postgres._values import Codecs
+from acache_postgres._values import Codecs, part_taken
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -53,37 +53,51 @@ async def read(
             twice.append(key)
         found[key] = row[1:]
     if twice:
-        raise SourceRefused(f"table {plan.table!r} has several rows under {len(twice)} of the keys", keys=twice)
+        raise SourceRefused(
+            f"table {plan.table!r} has several rows under {len(twice)} of the keys", keys=twice
+        )
     return found
 
 
 async def of_possible(
     connection: Any,
-    plan: Plan,
+    planned: Planned[V],
     keys: Mapping[K, BoundKey],
     job: Callable[[Mapping[K, BoundKey]], Awaitable[T]],
 ) -> T:
     """Return what *job* makes of those of *keys* that the columns can hold; no row has another one.
 
-    Which those are is asked only if *job* fails over them: a text where numbers are, 2**40 where
-    they have 32 bits, a label that the enum has not."""
-    asked = possible(keys)
+    What only the database can tell, 2**40 where integers have 32 bits or a label that the enum has
+    not, is asked only if *job* fails over it."""
+    asked = parts(keys, planned)
     try:
         return await job(asked)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (PostgresError, InterfaceError) as error:
         if not is_data(error):
             raise
-        fit = await _fit(connection, plan, asked)
+        fit = await _fit(connection, planned.plan, asked)
         if len(fit) == len(asked):
             raise
     return await job(fit)
+
+
+def parts(keys: Mapping[K, BoundKey], planned: Planned[V]) -> dict[K, BoundKey]:
+    """Return those of *keys* whose parts the columns may hold, with what asyncpg takes for them."""
+    kinds = [(column.base, column.category) for column in planned.plan.key]
+    found: dict[K, BoundKey] = {}
+    for key, bound in keys.items():
+        with suppress(Unfit):
+            found[key] = tuple(
+                part_taken(*kind, part, planned.codecs) for kind, part in zip(kinds, bound, strict=True)
+            )
+    return found
 
 
 async def _fit(connection: Any, plan: Plan, keys: Mapping[K, BoundKey]) -> dict[K, BoundKey]:
     """Return those of *keys* that the columns can hold, found by halves."""
     try:
         await connection.execute(_sql.askable(plan), *columns_of(keys.values(), len(plan.key)))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (PostgresError, InterfaceError) as error:
         if not is_data(error):
             raise
     else:

@@ -137,9 +137,7 @@ def chosen(shape: Shape[V], columns: Sequence[str] | None) -> tuple[str, ...] | 
     unknown = [name for name in names if name not in fields]
     needed = [name for name in fields if name in shape.required and name not in names]
     if unknown or needed or (shape.positional and names != fields):
-        raise ConfigurationError(
-            f"columns= must hold the fields of the type: {', '.join(map(repr, fields))}"
-        )
+        raise ConfigurationError(f"columns= must hold the fields of the type: {', '.join(map(repr, fields))}")
     return names
 
 

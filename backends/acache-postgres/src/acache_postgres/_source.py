@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Collection
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from acache.errors import ConfigurationError, SourceUnavailable
+from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
 from acache_postgres._connection import Database, connections_to, settled
-from acache_postgres._errors import FOREIGN, translated
+from acache_postgres._errors import FOREIGN, is_data, translated
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 Job = Callable[[Any], Awaitable[T]]
 """One batch, on a connection that is its own until it returns."""
+
+Probe = Callable[[Any, list[K]], Awaitable[None]]
+"""Finds out which keys of a batch are to blame, as far as it gets, and writes nothing."""
 
 
 class PostgresSource(Generic[K, V]):
@@ -52,6 +55,25 @@ class PostgresSource(Generic[K, V]):
         """The same, and a caller who is cancelled waits until it is decided what was written."""
         return await settled(self._run(job, keys, writing=True))
 
+    async def _write_or_blame(self, job: Job[T], probe: Probe[K], keys: Collection[K]) -> T:
+        """The same; where rows are refused *probe* collects the keys to blame, within a timeout more."""
+        try:
+            return await self._write(job, keys)
+        except SourceRefused as error:
+            refusal, cause = error, error.__cause__
+            if len(keys) == 1 or cause is None or not is_data(cause):
+                raise  # it names the keys already
+        bad: list[K] = []
+        try:
+            await self._write(lambda connection: probe(connection, bad), keys)
+        except SourceUnavailable:
+            if not bad:
+                raise
+        if not bad:
+            raise SourceUnavailable(f"{self._what} refused rows, and then none of them: try again") from cause
+        text = str(refusal).replace(f"refused {len(keys)} of", f"refused {len(bad)} of", 1)
+        raise SourceRefused(text, keys=bad) from cause
+
     async def _run(self, job: Job[T], keys: Collection[object], *, writing: bool) -> T:
         budget = asyncio.timeout(self._timeout)
         try:
@@ -60,5 +82,7 @@ class PostgresSource(Generic[K, V]):
                 return await job(connection)
         except FOREIGN as error:
             if budget.expired():
-                raise SourceUnavailable(f"{self._what}: no answer within {self._timeout:g} seconds") from error
+                raise SourceUnavailable(
+                    f"{self._what}: no answer within {self._timeout:g} seconds"
+                ) from error
             raise translated(error, what=self._what, keys=keys) from error

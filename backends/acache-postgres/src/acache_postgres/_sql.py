@@ -35,8 +35,8 @@ class Column:
 
     @property
     def unnests(self) -> bool:
-        """Whether many values can be sent as one array: arrays of arrays would fall apart."""
-        return self.listed and self.category != "A"
+        """Whether many values can be sent as one array: of arrays or rows it would fall apart."""
+        return self.listed and self.category not in {"A", "C"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,9 @@ def upsert(plan: Plan, columns: Sequence[Column], *, many: bool, guarded: bool) 
     if guarded and plan.tombstones:
         same = " AND ".join(f"s.{quoted(name)}=v.{quoted(name)}" for name in plan.keys)
         grave = quoted(tombstone_columns(plan)[0])
-        source += f" WHERE NOT EXISTS (SELECT FROM {plan.side} s WHERE {same} AND s.{grave}>=v.{_version(plan)})"
+        source += (
+            f" WHERE NOT EXISTS (SELECT FROM {plan.side} s WHERE {same} AND s.{grave}>=v.{_version(plan)})"
+        )
     sets = ",".join(
         f"{quoted(column.name)}=excluded.{quoted(column.name)}"
         for column in columns

@@ -4,10 +4,12 @@ JSON is what Python makes of it, not text; a UUID is the standard library's, a r
 type a dict; an enum is written as its value. Lenders of a connection may have set codecs of their
 own for JSON, which `Codecs` tells: then asyncpg is handed the object."""
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from operator import index
+from typing import Any, SupportsIndex, cast
 from uuid import UUID
 
 import msgspec
@@ -18,6 +20,7 @@ Give = Callable[[Any], object]
 
 _JSON = frozenset({"json", "jsonb"})
 _TEXT = frozenset({"S", "E"})
+_INTEGERS = frozenset({"int2", "int4", "int8"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +49,13 @@ def giver(base: str, category: str, codecs: Codecs) -> Give | None:
 
 
 def taken(base: str, category: str, value: object, codecs: Codecs) -> object:
-    """Return what asyncpg takes for *value* in a column of this type. Raises `Unfit`."""
+    """Return what asyncpg takes for *value* in a column of this type. Raises `Unfit`.
+
+    Also where asyncpg would cut off what does not fit: the fraction of a number, the time of a day."""
     if value is None:
         return None
+    if base in _INTEGERS:
+        return value if type(value) is int else _integer(value)
     if base in _JSON:
         return to_json(value) if codecs.text(base) else plain(value)
     if category == "A":
@@ -62,7 +69,19 @@ def taken(base: str, category: str, value: object, codecs: Codecs) -> object:
         if isinstance(simple, (list, dict)):
             return to_json(cast("object", simple))
         return simple
+    if base == "date" and isinstance(value, dt.datetime):
+        raise Unfit("a datetime cannot be stored in a column of dates")
     return value
+
+
+def part_taken(base: str, category: str, value: object, codecs: Codecs) -> object:
+    """Return what asyncpg takes for a part of a key. Raises `Unfit`: no row has such a one.
+
+    PostgreSQL's texts hold no NUL and no surrogates."""
+    part = taken(base, category, value, codecs)
+    if part is None or (isinstance(part, str) and ("\0" in part or not _is_unicode(part))):
+        raise Unfit("a part of the key is NULL, or text that PostgreSQL cannot hold")
+    return part
 
 
 def plain(value: object) -> object:
@@ -98,6 +117,22 @@ def _dumped(value: Any) -> object:
     raise TypeError
 
 
+def _integer(value: object) -> int:
+    value = value.value if isinstance(value, Enum) else value
+    try:
+        return index(cast("SupportsIndex", value))
+    except TypeError:
+        raise Unfit(f"a {type(value).__name__} cannot be stored in a column of integers") from None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _uuid(held: UUID | str | None) -> object:
     # asyncpg has a subclass of its own, which would not be equal in type after a remote store.
     return UUID(int=held.int) if isinstance(held, UUID) else held
@@ -109,7 +144,7 @@ def _mapping(held: Mapping[str, object] | None) -> object:
 
 def _each(held: Sequence[Any], give: Give) -> list[object]:
     """Return an array of any dimensions with *give* applied to its elements."""
-    return [_each(cast("list[Any]", part), give) if isinstance(part, list) else give(part) for part in held]
+    return [_each(part, give) if isinstance(part, list) else give(part) for part in held]
 
 
 def _listed(base: str, value: object, codecs: Codecs) -> object:

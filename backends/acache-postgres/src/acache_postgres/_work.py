@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-import asyncpg
-
 from acache.protocols import Saved
 from acache_postgres import _writes
 from acache_postgres._blame import blame
 from acache_postgres._connection import undone
-from acache_postgres._errors import STALE, is_twice
+from acache_postgres._driver import ALTERED, InterfaceError, PostgresError
+from acache_postgres._errors import is_data, is_twice
 from acache_postgres._keys import BoundKey, KeyShape
 from acache_postgres._reading import Reading, codecs_of
 from acache_postgres._reads import Planned, of_possible, read
@@ -23,6 +22,9 @@ from acache_postgres._writes import UnknownColumn, batch_of
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+
+_ALTERED: tuple[type[Exception], ...] = (*ALTERED, UnknownColumn)
+_FOREIGN_OR_UNKNOWN: tuple[type[Exception], ...] = (PostgresError, InterfaceError, *_ALTERED)
 
 
 class TableWork(Generic[K, V]):
@@ -52,7 +54,7 @@ class TableWork(Generic[K, V]):
                 rows = await read(connection, planned.plan, planned.plan.columns, some)
                 return planned.reading.values(rows)
 
-            return await of_possible(connection, planned.plan, keys, asked)
+            return await of_possible(connection, planned, keys, asked)
 
         return await self._on_plan(connection, load)
 
@@ -69,7 +71,7 @@ class TableWork(Generic[K, V]):
             batch = batch_of(planned, self._shape, items, keys, versions)
             try:
                 return await _writes.saved(connection, planned, self._shape, batch, singly=False)
-            except asyncpg.PostgresError as error:
+            except PostgresError as error:
                 if not is_twice(error):
                     raise
             # Two keys are one row to the database, 'Ann' and 'ANN' for instance: one after the other.
@@ -115,12 +117,10 @@ class TableWork(Generic[K, V]):
 
         async def remove(planned: Planned[V]) -> Saved[K, V]:
             async def asked(some: Mapping[K, BoundKey]) -> Saved[K, V]:
-                refused = await _writes.removed(
-                    connection, planned.plan, some, versions, now=now, keep=keep
-                )
+                refused = await _writes.removed(connection, planned.plan, some, versions, now=now, keep=keep)
                 return Saved(refused=refused)
 
-            return await of_possible(connection, planned.plan, keys, asked)
+            return await of_possible(connection, planned, keys, asked)
 
         return await self._on_plan(connection, remove)
 
@@ -130,12 +130,18 @@ class TableWork(Generic[K, V]):
         if planned is not None:
             try:
                 return await job(planned)
-            except (*STALE, UnknownColumn) as error:
-                self._planned = None
-                if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+            except _FOREIGN_OR_UNKNOWN as error:
+                altered = isinstance(error, _ALTERED)
+                if not altered and not is_data(error):
+                    raise
+                if altered:
                     await connection.reload_schema_state()
-        planned = self._planned = await self._plan(connection)
-        return await job(planned)
+                self._planned = await self._plan(connection)
+                if not altered and self._planned.plan == planned.plan:
+                    raise
+        else:
+            self._planned = await self._plan(connection)
+        return await job(self._planned)
 
     async def _plan(self, connection: Any) -> Planned[V]:
         plan = await plan_of(

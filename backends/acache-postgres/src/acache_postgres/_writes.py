@@ -12,9 +12,9 @@ from acache.protocols import Saved
 from acache_postgres import _sql
 from acache_postgres._connection import transaction
 from acache_postgres._errors import Unfit
-from acache_postgres._keys import BoundKey, columns_of, ordered, possible
+from acache_postgres._keys import BoundKey, columns_of, ordered
 from acache_postgres._reading import Row
-from acache_postgres._reads import Planned, read
+from acache_postgres._reads import Planned, parts, read
 from acache_postgres._rows import Shape
 from acache_postgres._sql import Plan
 from acache_postgres._values import taken
@@ -55,31 +55,29 @@ def batch_of(
         raise ConfigurationError(
             f"key={list(plan.keys)}: save needs it to be the PRIMARY KEY or UNIQUE in {plan.table!r}"
         )
-    version = plan.version.name if plan.version is not None and versions is not None else None
+    fit = parts(keys, planned)
+    unfit = {key: Unfit("its key is nothing that the column can hold") for key in keys if key not in fit}
     rows: dict[K, dict[str, object]] = {}
-    unfit: dict[K, Unfit] = {}
-    fit = possible(keys)
-    for key, bound in keys.items():
+    for key, bound in fit.items():
         try:
-            if key not in fit:
-                raise Unfit("a part of the key is NULL, or text that PostgreSQL cannot hold")
-            rows[key] = _row(planned, shape.write(items[key]), bound)
+            rows[key] = _row(planned, shape, items[key], bound)
         except Unfit as error:
             unfit[key] = error
-            continue
-        if version is not None and versions is not None:
-            rows[key][version] = versions[key]
     if unfit:
         refusal = UnknownColumn if any(map(_is_unknown, unfit.values())) else SourceRefused
         reason = next(iter(unfit.values()))
-        raise refusal(
-            f"table {plan.table!r} refused {len(unfit)} of the rows: {reason}", keys=tuple(unfit)
-        )
-    sorted_rows = {key: rows[key] for key in ordered(keys)}
-    return Batch(items=items, keys=keys, rows=sorted_rows, versions=versions if version else None)
+        raise refusal(f"table {plan.table!r} refused {len(unfit)} of the rows: {reason}", keys=tuple(unfit))
+    guards = versions if plan.version is not None else None
+    if guards is not None and plan.version is not None:
+        for key, row in rows.items():
+            row[plan.version.name] = guards[key]
+    in_order = {key: rows[key] for key in ordered(fit)}
+    return Batch(items=items, keys=fit, rows=in_order, versions=guards)
 
 
-async def saved(connection: Any, planned: Planned[V], shape: Shape[V], batch: Batch[K, V], *, singly: bool) -> Saved[K, V]:
+async def saved(
+    connection: Any, planned: Planned[V], shape: Shape[V], batch: Batch[K, V], *, singly: bool
+) -> Saved[K, V]:
     """Write *batch* in one transaction; return the rows that differ and the keys refused."""
     plan = planned.plan
     async with transaction(connection):
@@ -98,7 +96,10 @@ async def saved(connection: Any, planned: Planned[V], shape: Shape[V], batch: Ba
 async def write(connection: Any, plan: Plan, batch: Batch[K, V], *, singly: bool) -> dict[K, Row]:
     """Upsert the rows of *batch*; return what the table holds, where the key shows whose row it is."""
     named = {batch.keys[key]: key for key in batch.rows}
-    known = {column.name: column for column in (*plan.columns, *plan.key, *([plan.version] if plan.version else []))}
+    known = {
+        column.name: column
+        for column in (*plan.columns, *plan.key, *([plan.version] if plan.version else []))
+    }
     groups: dict[tuple[str, ...], list[Mapping[str, object]]] = {}
     for row in batch.rows.values():
         groups.setdefault(tuple(row), []).append(row)
@@ -147,7 +148,9 @@ async def removed(
             else {key: versions[key] for key in order if key not in left}
         )
         if graves:
-            await _entomb(connection, plan, {key: (keys[key], version) for key, version in graves.items()}, now, keep)
+            await _entomb(
+                connection, plan, {key: (keys[key], version) for key, version in graves.items()}, now, keep
+            )
     return tuple(left)
 
 
@@ -198,22 +201,24 @@ async def _outcome(
     return found, refused
 
 
-def _row(planned: Planned[V], columns: Mapping[str, object], key: BoundKey) -> dict[str, object]:
+def _row(planned: Planned[V], shape: Shape[V], value: V, key: BoundKey) -> dict[str, object]:
     """Return what to write of one item: its columns that can be written, led by its key."""
-    plan = planned.plan
+    plan, codecs = planned.plan, planned.codecs
     known = {column.name: column for column in plan.columns}
-    unknown = [name for name in columns if name not in known]
-    if unknown:
+    given = shape.write(value)
+    if shape.columns is not None:  # of a type more fields may be there than columns were asked for
+        given = {name: held for name, held in given.items() if name in known}
+    if unknown := [name for name in given if name not in known]:
         raise _Unknown(f"there is no column {unknown[0]!r} among {', '.join(map(repr, known))}")
     row: dict[str, object] = {}
     for column, part in zip(plan.key, key, strict=True):
-        own = columns.get(column.name)
-        if own is not None and own != part and taken(column.base, column.category, own, planned.codecs) != part:
+        own = given.get(column.name)
+        if own is not None and own != part and taken(column.base, column.category, own, codecs) != part:
             raise Unfit(f"column {column.name!r} differs between the key and its value")
         row[column.name] = part
-    for name, value in columns.items():
+    for name, held in given.items():
         if name not in row and not known[name].generated:
-            row[name] = taken(known[name].base, known[name].category, value, planned.codecs)
+            row[name] = taken(known[name].base, known[name].category, held, codecs)
     return row
 
 

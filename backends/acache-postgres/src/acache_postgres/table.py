@@ -6,12 +6,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from acache.errors import SourceRefused, SourceUnavailable
 from acache.protocols import Saved
 from acache_postgres._clock import WallClock
 from acache_postgres._connection import Database
-from acache_postgres._errors import is_data
-from acache_postgres._keys import BoundKey, KeyShape
+from acache_postgres._keys import KeyShape
 from acache_postgres._rows import chosen, shape_of
 from acache_postgres._source import PostgresSource
 from acache_postgres._sql import quoted
@@ -49,7 +47,7 @@ class PostgresTable(PostgresSource[K, V]):
         table: str,
         *,
         key: str | Iterable[str] = "id",
-        type: type[V] = dict,  # type: ignore[assignment]  # noqa: A002 - the word of every source
+        type: type[V] = dict,  # type: ignore[assignment]
         columns: Iterable[str] | None = None,
         version_column: str | None = None,
         timeout: float = 5.0,
@@ -95,12 +93,11 @@ class PostgresTable(PostgresSource[K, V]):
         if not bound:
             return Saved()
         held, guards = dict(items), self._guards(bound, versions)
-        try:
-            return await self._write(lambda connection: self._work.save(connection, held, bound, guards), bound)
-        except SourceRefused as error:
-            if len(bound) == 1 or error.__cause__ is None or not is_data(error.__cause__):
-                raise  # it names the keys already
-            raise await self._blamed(held, bound, guards, error) from error.__cause__
+        return await self._write_or_blame(
+            lambda connection: self._work.save(connection, held, bound, guards),
+            lambda connection, bad: self._work.probe(connection, held, bound, guards, bad),
+            bound,
+        )
 
     async def remove(self, keys: Sequence[K], *, versions: Mapping[K, int] | None = None) -> Saved[K, V]:
         """Delete *keys* in one transaction, all or none; those that are not there do not matter.
@@ -113,27 +110,6 @@ class PostgresTable(PostgresSource[K, V]):
         return await self._write(
             lambda connection: self._work.remove(connection, bound, guards, now=now, keep=keep), bound
         )
-
-    async def _blamed(
-        self,
-        items: Mapping[K, V],
-        keys: Mapping[K, BoundKey],
-        versions: Mapping[K, int] | None,
-        refusal: SourceRefused,
-    ) -> SourceRefused | SourceUnavailable:
-        """Return the refusal that names the rows to blame, as many as are found within the timeout."""
-        bad: list[K] = []
-        try:
-            await self._write(
-                lambda connection: self._work.probe(connection, items, keys, versions, bad), keys
-            )
-        except SourceUnavailable:
-            if not bad:
-                raise
-        if not bad:
-            return SourceUnavailable(f"{self._what} refused a batch and then none of its rows: try again")
-        text = str(refusal).replace(f"refused {len(keys)} of", f"refused {len(bad)} of", 1)
-        return SourceRefused(text, keys=bad)
 
     def _guards(self, keys: Iterable[K], versions: Mapping[K, int] | None) -> Mapping[K, int] | None:
         if versions is None or self.version_column is None:

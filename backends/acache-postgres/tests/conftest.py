@@ -1,0 +1,27 @@
+"""One PostgreSQL for each module of tests, and an empty database for each test."""
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from postgres_server import postgres
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server):
+    """The URL of a database without tables."""
+    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return server.url
+
+
+@pytest_asyncio.fixture
+async def admin(url):
+    """A connection of its own, for what other programs do."""
+    connection = await asyncpg.connect(url)
+    yield connection
+    await connection.close()
