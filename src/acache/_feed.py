@@ -9,7 +9,7 @@ from typing import Final
 
 from acache._message import DONE, DROP, STORE, Message, MessageError, pack, unpack
 from acache._process import Process, log
-from acache._remote import Remote
+from acache._remote import SPACE, Remote
 
 INLINE: Final = 8 * 1024  # bytes of an envelope that travel with the message of its store
 RECONNECT: Final = 0.5  # seconds before a feed that failed altogether is entered again
@@ -145,4 +145,4 @@ class Hearing:
 
     def _full(self, words: Sequence[str]) -> tuple[str, ...]:
         namespace = self._remote.namespace
-        return tuple(word if word == namespace else f"{namespace}:{word}" for word in words)
+        return tuple(f"{namespace}:{word}" if word != SPACE else namespace for word in words)

@@ -13,7 +13,7 @@ from acache._packing import Packer, Read, valid
 from acache._pending import Pending
 from acache._policy import FRESH, GRACE, MISS, Policy, decide, unique
 from acache._process import Call, Found, Process
-from acache._remote import Looked, Looks, Remote
+from acache._remote import SPACE, Looked, Looks, Remote
 from acache.errors import CodecError
 from acache.events import EntryRejected
 
@@ -113,7 +113,7 @@ class Finder:
         """Return what an entry is worth under these versions; what can be served is put near."""
         process, policy = self._process, call.policy
         entry, stored = read
-        if not valid(stored, self._remote.namespace, versions) or entry.version != policy.version:
+        if not valid(stored, SPACE, versions) or entry.version != policy.version:
             # It was invalidated: not even a failed load may bring it back.
             return Found(entry=None, verdict=MISS, data=data, previous=entry.tags)
         now = process.clock.monotonic()
@@ -162,7 +162,7 @@ class Finder:
         for key, (entry, stored) in reads.items():
             quiet = self._process.drops.quiet(key, stored.tags, since=mark)
             trusted = quiet and not self._pending.covers(key, stored.tags)
-            if trusted and valid(stored, self._remote.namespace, versions):
+            if trusted and valid(stored, SPACE, versions):
                 entries[key] = entry
                 self._process.near.put(key, entry, since=since)
         return entries

@@ -29,7 +29,7 @@ from acache._policy import (
     unique,
 )
 from acache._process import Arrival, CacheFlight, Found, Process
-from acache._remote import NotAsked, Remote
+from acache._remote import SPACE, NotAsked, Remote
 from acache._singleflight import launch
 from acache.errors import CodecError, StoreUnavailable
 from acache.events import LoadFinished, RoundTripFailed, SetDiscarded
@@ -145,7 +145,7 @@ class FleetLoads:
         if self._pending.covers(key, tags):
             return None
         try:
-            _, versions = await self._remote.peek([], [self._remote.namespace, *tags])
+            _, versions = await self._remote.peek([], [SPACE, *tags])
         except StoreUnavailable:
             return None
         return None if self._pending.covers(key, tags) else versions
@@ -200,9 +200,7 @@ class FleetLoads:
         try:
             tags = unique((*flight.call.tags, *previous))
             try:
-                versions = await remote.versions(
-                    [remote.namespace, *tags], ttl=self._tag_ttl(flight.call.policy)
-                )
+                versions = await remote.versions([SPACE, *tags], ttl=self._tag_ttl(flight.call.policy))
                 stamp = await remote.stamp()
             except StoreUnavailable:
                 return await self._load_unstored(flight)
@@ -250,14 +248,14 @@ class FleetLoads:
         self, flight: CacheFlight, entry: Entry, versions: dict[str, bytes | None], stamp: bytes
     ) -> bytes | None:
         """Return the bytes to commit; None, and why is told, where the value must not be stored."""
-        remote, space = self._remote, self._remote.namespace
+        remote = self._remote
         try:
             late = [tag for tag in entry.tags if tag not in versions]
             if late:
                 versions |= await remote.versions(late, ttl=self._tag_ttl(flight.call.policy))
             ttl = self.physical_ttl(entry)
             if entry.tags and ttl > self._tag_ttl(flight.call.policy):
-                await remote.versions([space, *entry.tags], ttl=ttl)
+                await remote.versions([SPACE, *entry.tags], ttl=ttl)
             if late and await remote.stamp() != stamp:
                 self._discard(flight, "a tag was invalidated while it was loaded")
                 return None
@@ -265,7 +263,7 @@ class FleetLoads:
             self._discard(flight, "the remote store is away")
             return None
         known = {tag: version for tag in entry.tags if (version := versions[tag]) is not None}
-        current = versions[space]
+        current = versions[SPACE]
         if current is None or len(known) < len(entry.tags):
             self._discard(flight, "a writer is at work on a tag")
             return None

@@ -15,7 +15,7 @@ from acache._packing import Packer
 from acache._pending import Pending
 from acache._policy import unique
 from acache._process import CacheFlight, Process
-from acache._remote import CHUNK, NOTHING, Remote
+from acache._remote import CHUNK, NOTHING, SPACE, Remote
 from acache.errors import CodecError, InvalidationFailed, StoreUnavailable
 from acache.events import RoundTripFailed, SetDiscarded
 
@@ -65,7 +65,7 @@ class Fleet:
         self._raises = raises
         self._blocks: dict[bytes, Block] = {}
         self._hearing = Hearing(process, remote, max_staleness=max_staleness)
-        self.pending = Pending(process, self._send_drop, namespace=remote.namespace)
+        self.pending = Pending(process, self._send_drop, namespace=SPACE)
         self.finder = Finder(process, remote, packer, self.pending)
         self._loads = FleetLoads(
             process, remote, packer, self._hearing, self.pending, self.finder, max_ttl=max_ttl
@@ -88,12 +88,12 @@ class Fleet:
 
         Nothing is put near: only a read knows that the store has taken it. CodecError for a value
         that would not come back as it is."""
-        process, remote, space = self._process, self._remote, self._remote.namespace
+        process, remote = self._process, self._remote
         keys = tuple(items)
         try:
             tags = unique(tag for entry in items.values() for tag in entry.tags)
             ttl = max((self._loads.physical_ttl(entry) for entry in items.values()), default=0.0)
-            versions = await remote.versions([space, *tags], ttl=ttl)
+            versions = await remote.versions([SPACE, *tags], ttl=ttl)
             known = {tag: version for tag, version in versions.items() if version is not None}
             if len(known) < len(versions):
                 await self._send_drop(keys, ())
@@ -117,7 +117,7 @@ class Fleet:
     def _pack(self, key: str, entry: Entry, type: object, versions: Mapping[str, bytes]) -> bytes:
         shown = entry.value.__class__ if type is Any else type
         tags = {tag: versions[tag] for tag in entry.tags}
-        return self._packer.pack(key, entry, shown, space=versions[self._remote.namespace], versions=tags)
+        return self._packer.pack(key, entry, shown, space=versions[SPACE], versions=tags)
 
     # --- invalidate ---------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Fleet:
 
     async def clear(self) -> None:
         """Drop the namespace by dropping its version."""
-        landed = await self._drop((), (self._remote.namespace,))
+        landed = await self._drop((), (SPACE,))
         self._process.forget_everything()
         self._complain(landed, written=True)
 
@@ -182,8 +182,8 @@ class Fleet:
             await remote.fence(keys, tags, token, ttl=FENCE, message=message)
             renewal = renew(remote, tuple(keys), tuple(tags), token, FENCE)
             block.renewing = self._process.background.start(renewal)
-            space = await remote.versions([remote.namespace], ttl=self._max_ttl)
-            block.space = space[remote.namespace]
+            space = await remote.versions([SPACE], ttl=self._max_ttl)
+            block.space = space[SPACE]
         except StoreUnavailable:
             self.pending.add(keys, tags)
 
@@ -229,7 +229,7 @@ class Fleet:
         versions = await remote.settle(tags, token, ttl=ttl) if tags else {}
         known = {tag: version for tag, version in versions.items() if version is not None}
         if block.space is not None:
-            known[remote.namespace] = block.space
+            known[SPACE] = block.space
             for key, entry in commits.items():
                 if not known.keys() >= set(entry.tags):
                     continue

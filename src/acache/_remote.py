@@ -21,6 +21,7 @@ T = TypeVar("T")
 TIMEOUT: Final = 1.0  # of a store that does not say its own
 MARGIN: Final = 1.5  # a store's own timeout comes first; this one catches a store that has none
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
+SPACE: Final = ""  # the word for the namespace itself: no key or tag of a user is empty
 CHUNK: Final = 500  # keys or tags that one request changes
 
 
@@ -49,12 +50,12 @@ class Remote:
     # --- names ---
 
     def name(self, word: str) -> str:
-        """Return the complete name of a key or tag; the namespace's own stands for itself.
+        """Return the complete name of a key or tag, or of the namespace.
 
         The braces decide a cluster's slot, so what would make them empty is hashed."""
-        if word == self.namespace:
-            return word
-        if not word or word.startswith("}"):
+        if word == SPACE:
+            return self.namespace
+        if word.startswith("}"):
             word = f"~{blake2b(word.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
         return f"{self.namespace}:{{{word}}}"
 
@@ -171,10 +172,10 @@ class Looked:
 
     __slots__ = ("away", "found", "reads", "versions", "waiting")
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self) -> None:
         """Ask for the namespace's version, which every entry has to match."""
         self.found: dict[str, bytes | None] = {}
-        self.versions: dict[str, bytes | None] = {namespace: None}
+        self.versions: dict[str, bytes | None] = {SPACE: None}
         self.away = True  # no answer: the store is away, or the cache was closed
         self.reads: dict[str, tuple[object, Read | None]] = {}  # unpacked, and into which type, for all
         self.waiting: list[asyncio.Future[None]] = []
@@ -211,7 +212,7 @@ class Looks:
         looked = self._filling
         leads = looked is None or len(looked.found) >= CHUNK
         if looked is None or leads:
-            looked = self._filling = Looked(self._remote.namespace)
+            looked = self._filling = Looked()
         for key in keys:
             looked.found[key] = None
         for tag in tags:
