@@ -500,7 +500,7 @@ class Cache:
         self, where: str, policy: Policy | None, options: Options, default: Policy | None = None
     ) -> Policy:
         """Return the policy of a direct call; those seen before are remembered."""
-        seen = (where, policy, *options.items())
+        seen = (where, policy, *options.items(), *map(type, options.values()))
         try:
             known = self._plans.get(seen)
         except TypeError:  # an unhashable option, which the policy refuses below

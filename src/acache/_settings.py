@@ -65,6 +65,7 @@ def build(settings: Settings) -> Engine:
 
     Raises ConfigurationError for parts that do not fit together."""
     check(settings)
+    codec = _codec(settings)
     store = open_store(settings.store) if isinstance(settings.store, str) else settings.store
     if store is None:
         store = open_store(DEFAULT_NEAR)
@@ -74,7 +75,9 @@ def build(settings: Settings) -> Engine:
         process = _process(settings, cast("LocalStore", store))
         return Engine(process, Solo(process))
     if is_remote(store):
-        return _fleet(settings, cast("RemoteStore", store))
+        return _fleet(settings, cast("RemoteStore", store), codec)
+    if isinstance(store, type):
+        raise ConfigurationError(f"{store.__name__} is a class: pass a store, {store.__name__}(...)")
     raise ConfigurationError(
         f"{type(store).__name__} is no store: it has neither the methods of a LocalStore nor those of a"
         " RemoteStore, see acache.protocols"
@@ -118,8 +121,7 @@ def _process(settings: Settings, near: LocalStore | None) -> Process:
     )
 
 
-def _fleet(settings: Settings, store: RemoteStore) -> Engine:
-    codec = _codec(settings)
+def _fleet(settings: Settings, store: RemoteStore, codec: AnyCodec) -> Engine:
     leasing = cast("LeasingStore", store if isinstance(store, Leases) else LeasesHere(store, settings.clock))
     near = _near(settings, store)
     process = _process(settings, near)
@@ -175,7 +177,7 @@ def is_remote(store: object) -> bool:
 
 
 def _has(store: object, names: Iterable[str]) -> bool:
-    return all(hasattr(store, name) for name in names)
+    return not isinstance(store, type) and all(hasattr(store, name) for name in names)
 
 
 def adopt_clock(store: object, clock: Clock) -> None:
