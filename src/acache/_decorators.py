@@ -122,7 +122,9 @@ class Wiring:
         self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]
     ) -> Coroutine[Any, Any, Any]:
         """Serve what the hit path does not; not itself a coroutine, because thousands may wait in it."""
-        return self.engine.read(finish(key), self.call(load=load, tags=tuple(map(finish, tags))))
+        given = tuple(map(finish, tags)) if tags else ()
+        call = Call(policy=self.policy, tally=self.tally, type=self.type, load=load, tags=given)
+        return self.engine.read(finish(key), call)
 
     async def refresh(self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Any:
         """Load now."""

@@ -101,6 +101,9 @@ class Engine:
             finder = self._finder
             if finder is not None and (verdict is MISS or verdict is GRACE) and self._looks(key, call.policy):
                 found = await finder.find(key, call)
+                if found.verdict is FRESH:
+                    call.tally.hits += 1
+                    return found.value
                 process.enter()  # it may have been closed meanwhile
                 entry, verdict = found.entry if found.trusted else entry, found.verdict
             if verdict is not MISS and verdict is not GRACE:
@@ -313,6 +316,10 @@ class Engine:
             looked = await self._look_for(judged, shared.policy, call_of)
             for key, near in judged.items():
                 seen = looked.get(key)
+                if seen is not None and seen.verdict is FRESH:
+                    found[key] = seen.value
+                    shared.tally.hits += 1
+                    continue
                 entry, verdict = near if seen is None or not seen.trusted else (seen.entry, seen.verdict)
                 if entry is None or verdict is MISS or verdict is GRACE:
                     flights[key] = self._fly(key, call_of(key), entry, seen)

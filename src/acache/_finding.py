@@ -8,17 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from acache._entry import Entry
+from acache._envelope import Stored
 from acache._memory import MemoryStore
-from acache._packing import Packer, Read, valid
+from acache._packing import Packer, valid
 from acache._pending import Pending
 from acache._policy import FRESH, GRACE, MISS, Policy, decide, unique
 from acache._process import Call, Found, Process
 from acache._remote import SPACE, Looked, Looks, Remote
+from acache._types import MISSING
 from acache.errors import CodecError
 from acache.events import EntryRejected
 
-UNTRUSTED: Final = Found(entry=None, verdict=MISS, trusted=False)
-ABSENT: Final = Found(entry=None, verdict=MISS)
+UNTRUSTED: Final = Found(verdict=MISS, trusted=False)
+ABSENT: Final = Found(verdict=MISS)
 FALLBACK_ENTRIES: Final = 10_000
 
 
@@ -37,109 +39,118 @@ class Finder:
 
     # --- for a reader who would load ----------------------------------------------------------------
 
-    async def find(self, key: str, call: Call) -> Found:
-        """Return what is stored under *key* and what it is worth to *call*."""
+    async def find(self, key: str, call: Call, *, whole: bool = False) -> Found:
+        """Return what is stored under *key* and what it is worth to *call*.
+
+        A fresh value comes without its entry where nobody holds it near, unless *whole*."""
         found = self._at_once(key, call)
         tags = call.tags
         while found is None:
             mark = self._process.near.ledger.mark
-            looked = await self._looks.read((key,), tags)
-            weighed = self._weigh(key, call, looked, mark)
-            if isinstance(weighed, tuple):
-                tags = unique((*tags, *weighed))
-            else:
-                found = weighed
+            looked, answered = self._looks.ask((key,), tags)
+            await answered
+            found = self._weigh(key, call, looked, mark, whole=whole)
+            if found.wants:
+                tags, found = unique((*tags, *found.wants)), None
         return found
 
     async def find_many(self, calls: Mapping[str, Call]) -> dict[str, Found]:
         """Return the same for each key of *calls*."""
-        found: dict[str, Found] = {}
-        for key, call in calls.items():
-            if (known := self._at_once(key, call)) is not None:
-                found[key] = known
+        found = {key: known for key, call in calls.items() if (known := self._at_once(key, call)) is not None}
         left = [key for key in calls if key not in found]
         tags = unique(tag for key in left for tag in calls[key].tags)
         while left:
             mark = self._process.near.ledger.mark
             looked = await self._looks.read(left, tags)
-            unknown: list[str] = []
-            for key in left:
-                weighed = self._weigh(key, calls[key], looked, mark)
-                if isinstance(weighed, tuple):
-                    unknown += weighed
-                else:
-                    found[key] = weighed
-            left = [key for key in left if key not in found]
-            tags = unique((*tags, *unknown))
+            found |= {key: self._weigh(key, calls[key], looked, mark) for key in left}
+            left = [key for key in left if found[key].wants]
+            tags = unique((*tags, *(tag for key in left for tag in found[key].wants)))
         return found
 
     def _at_once(self, key: str, call: Call) -> Found | None:
         """Return what is known without looking."""
-        standing = self._fallback(key, call.policy)
-        if standing is not None:
-            return Found(entry=standing, verdict=FRESH)
+        if self._process.near.fallback is not None:
+            standing = self._fallback(key, call.policy)
+            if standing is not None:
+                return Found(verdict=FRESH, value=standing.value, entry=standing)
         if not self._process.enabled or self._pending.covers(key, call.tags):
             return UNTRUSTED
         return None
 
-    def _weigh(self, key: str, call: Call, looked: Looked, mark: int) -> Found | tuple[str, ...]:
-        """Return what was found, or the tags whose versions it takes to tell."""
+    def _weigh(self, key: str, call: Call, looked: Looked, mark: int, *, whole: bool = False) -> Found:
+        """Return what the answer says of *key*."""
         if looked.away:
             return UNTRUSTED
         data = looked.found[key]
         if data is None:
             return ABSENT
-        read = self._unpacked(key, data, call, looked)
-        if read is None:
-            return Found(entry=None, verdict=MISS, data=data)
-        entry, stored = read
+        stored = self.open(key, data)
+        if stored is None:
+            return Found(verdict=MISS, data=data)
         # Asked before the tags are looked up as well as after: the retry may land in between.
         if self._pending.covers(key, stored.tags):
             return UNTRUSTED
         if stored.tags and not looked.versions.keys() >= stored.tags.keys():
-            return entry.tags
-        return self.judge(key, call, read, looked.versions, data=data, mark=mark)
+            return Found(verdict=MISS, wants=tuple(stored.tags))
+        return self.judge(
+            key, call, stored, looked.versions, data=data, mark=mark, whole=whole, values=looked.values
+        )
 
     def judge(
         self,
         key: str,
         call: Call,
-        read: Read,
+        stored: Stored,
         versions: Mapping[str, bytes | None],
         *,
         data: bytes,
         mark: int,
+        whole: bool = True,
+        values: dict[str, tuple[object, object]] | None = None,
     ) -> Found:
-        """Return what an entry is worth under these versions; what can be served is put near."""
+        """Return what *stored* is worth under these versions; what can be served is put near.
+
+        *values* are those that were decoded before, for others who asked for the same."""
         process, policy = self._process, call.policy
-        entry, stored = read
-        if not valid(stored, SPACE, versions) or entry.version != policy.version:
-            # It was invalidated: not even a failed load may bring it back.
-            return Found(entry=None, verdict=MISS, data=data, previous=entry.tags)
+        value: object = MISSING
+        if valid(stored, SPACE, versions) and stored.version == policy.version:
+            value = self._value(key, stored, call.type, {} if values is None else values)
+        if value is MISSING:  # most likely it was invalidated: not even a failed load may bring it back
+            return Found(verdict=MISS, data=data, previous=tuple(stored.tags))
+        if not whole and process.near.store is None and self._packer.calm(stored, policy.beta):
+            return Found(verdict=FRESH, value=value)
+        entry = self._packer.entry(stored, value, policy.beta)
         now = process.clock.monotonic()
-        verdict = FRESH
-        if now >= entry.calm_until:
-            retry_at = process.retry_at.get(key, 0.0)
-            verdict = decide(entry, now=now, rand=process.draw(), policy=policy, retry_at=retry_at)
-        if process.near.store is not None and verdict is not MISS and verdict is not GRACE:
+        retry_at = process.retry_at.get(key, 0.0)
+        verdict = decide(entry, now=now, rand=process.draw(), policy=policy, retry_at=retry_at)
+        if verdict is not MISS and verdict is not GRACE:
             process.near.put(key, near_copy(entry, policy, now), since=mark)
-        return Found(entry=entry, verdict=verdict, data=data, previous=entry.tags, mark=mark)
+        return Found(verdict=verdict, value=value, entry=entry, data=data, previous=entry.tags, mark=mark)
 
-    def _unpacked(self, key: str, data: bytes, call: Call, looked: Looked) -> Read | None:
-        """Return the entry in *data*, which those who looked together share."""
-        shared = looked.reads.get(key)
-        if shared is None or shared[0] is not call.type:
-            shared = looked.reads[key] = call.type, self.unpack(key, data, call.type, call.policy.beta)
-        return shared[1]
-
-    def unpack(self, key: str, data: bytes, type: object, beta: float) -> Read | None:
-        """Return the entry in *data*; None, with an event, for what is none of ours."""
+    def open(self, key: str, data: bytes) -> Stored | None:
+        """Return what *data* says of itself; None, with an event, for what is none of ours."""
         try:
-            return self._packer.unpack(key, data, type, beta=beta)
+            return self._packer.open(key, data)
         except CodecError as error:
-            reason = getattr(error, "reason", "undecodable")
-            self._process.emit(EntryRejected(key=key, reason=reason))
+            self._reject(key, error)
             return None
+
+    def _value(
+        self, key: str, stored: Stored, type: object, values: dict[str, tuple[object, object]]
+    ) -> object:
+        """Return the value, decoded once for all who asked together; MISSING if it is none of *type*."""
+        known = values.get(key)
+        if known is None or known[0] is not type:
+            try:
+                value = self._packer.value(stored, type)
+            except CodecError as error:
+                self._reject(key, error)
+                value = MISSING
+            known = values[key] = (type, value)
+        return known[1]
+
+    def _reject(self, key: str, error: CodecError) -> None:
+        self._process.emit(EntryRejected(key=key, reason=getattr(error, "reason", "undecodable")))
 
     # --- for a reader who would not -----------------------------------------------------------------
 
@@ -149,22 +160,26 @@ class Finder:
         mark = self._process.drops.mark
         wanted = [key for key in keys if not self._pending.covers(key, ())]
         looked = await self._looks.read(wanted, ())
-        reads: dict[str, Read] = {}
-        for key in wanted:
-            data = looked.found[key]
-            if data is not None and (read := self.unpack(key, data, type, 1.0)) is not None:
-                reads[key] = read
-        tags = unique(tag for _, stored in reads.values() for tag in stored.tags)
+        opened = {
+            key: stored
+            for key in wanted
+            if (data := looked.found[key]) is not None and (stored := self.open(key, data)) is not None
+        }
+        tags = unique(tag for stored in opened.values() for tag in stored.tags)
         versions = looked.versions
         if tags:
             versions = {**versions, **(await self._looks.read((), tags)).versions}
         entries: dict[str, Entry] = {}
-        for key, (entry, stored) in reads.items():
+        for key, stored in opened.items():
             quiet = self._process.drops.quiet(key, stored.tags, since=mark)
-            trusted = quiet and not self._pending.covers(key, stored.tags)
-            if trusted and valid(stored, SPACE, versions):
-                entries[key] = entry
-                self._process.near.put(key, entry, since=since)
+            if not quiet or self._pending.covers(key, stored.tags):
+                continue
+            if not valid(stored, SPACE, versions):
+                continue
+            value = self._value(key, stored, type, looked.values)
+            if value is not MISSING:
+                entries[key] = self._packer.entry(stored, value, beta=1.0)
+                self._process.near.put(key, entries[key], since=since)
         return entries
 
     # --- while the remote store is away -------------------------------------------------------------

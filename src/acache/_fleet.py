@@ -78,7 +78,7 @@ class FleetLoads:
     async def _run(self, flight: CacheFlight) -> Arrival:
         found = flight.found
         if found is None:
-            found = await self._finder.find(flight.key, flight.call)
+            found = await self._finder.find(flight.key, flight.call, whole=True)
             if found.trusted:
                 served = self._served(flight, found)
                 flight.old = found.entry
@@ -125,14 +125,14 @@ class FleetLoads:
             if data is None:
                 continue
             seen = digest(data)
-            read = self._finder.unpack(key, data, flight.call.type, flight.call.policy.beta)
-            if read is None:
+            stored = self._finder.open(key, data)
+            if stored is None:
                 continue
-            previous = read[0].tags
+            previous = tuple(stored.tags)
             versions = await self._versions_for(key, previous)
             if versions is None:
                 return await self._load_unstored(flight)
-            found = self._finder.judge(key, flight.call, read, versions, data=data, mark=near_mark)
+            found = self._finder.judge(key, flight.call, stored, versions, data=data, mark=near_mark)
             served = self._served(flight, found)
             if served is not None:
                 return served
@@ -200,7 +200,9 @@ class FleetLoads:
         try:
             tags = unique((*flight.call.tags, *previous))
             try:
-                versions = await remote.versions([SPACE, *tags], ttl=self._tag_ttl(flight.call.policy))
+                versions = await remote.versions(
+                    [SPACE, *tags], ttl=self._tag_ttl(flight.call.policy)
+                )
                 stamp = await remote.stamp()
             except StoreUnavailable:
                 return await self._load_unstored(flight)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
-from acache._entry import Entry
+from acache._entry import MAX_EXPONENTIAL, Entry
 from acache._envelope import EnvelopeError, Sealer, Stored
 from acache.clock import Clock
 from acache.codecs import AnyCodec, decoder, same
@@ -17,10 +17,6 @@ from acache.errors import CodecError
 CHECKED_AT_FIRST: Final = 8  # stores of a type that are compared with what comes back (P8)
 CHECKED_EVERY: Final = 64  # ... and then one in so many
 MAX_TYPES: Final = 1024
-
-
-Read = tuple[Entry, Stored]
-"""An entry that came from a remote store, and what it was stored with."""
 
 
 class Packer:
@@ -68,26 +64,34 @@ class Packer:
         )
         return self._sealer.seal(key, stored)
 
-    def unpack(self, key: str, data: bytes, type: object, *, beta: float) -> Read:
-        """Return the entry in *data*; CodecError, and nothing else, for what is none of ours."""
+    def open(self, key: str, data: bytes) -> Stored:
+        """Return what *data* says of itself; CodecError, and nothing else, for what is none of ours."""
         stored = self._sealer.open(key, data)
         if stored.codec != self._codec.name:
             raise EnvelopeError("foreign")
-        value = None if stored.missing else self._decode(stored.payload, type)
+        return stored
+
+    def value(self, stored: Stored, type: object) -> Any:
+        """Return the value of what was opened; CodecError if it is none of *type*."""
+        return None if stored.missing else self._decode(stored.payload, type)
+
+    def calm(self, stored: Stored, beta: float) -> bool:
+        """Say whether a hit needs no decision at all, because not even XFetch can fire yet."""
+        return self._clock.time() < stored.fresh_until - MAX_EXPONENTIAL * beta * stored.delta
+
+    def entry(self, stored: Stored, value: object, beta: float) -> Entry:
+        """Return the entry that was stored, with times of this process."""
         offset = self._clock.time() - self._clock.monotonic()
-        fresh_until = stored.fresh_until - offset
-        keep = 0.0 if stored.expires == inf else max(0.0, stored.expires - stored.fresh_until)
-        entry = Entry(
+        return Entry(
             value,
             born=stored.born - offset,
-            fresh_until=fresh_until,
-            keep=keep,
+            fresh_until=stored.fresh_until - offset,
+            keep=0.0 if stored.expires == inf else max(0.0, stored.expires - stored.fresh_until),
             delta=stored.delta,
             beta=beta,
             tags=tuple(stored.tags),
             version=stored.version,
         )
-        return entry, stored
 
     def _decode(self, payload: bytes, type: object) -> Any:
         try:

@@ -71,10 +71,12 @@ class Arrival:
 class Found(Struct, frozen=True, kw_only=True):
     """What a look into the remote store found of a key. Built in C: every remote hit makes one."""
 
-    entry: Entry | None  # what can be served, now or if a load fails
     verdict: Verdict
+    value: Any = None  # if it can be served now
+    entry: Entry | None = None  # what can be served, now or if a load fails; not made where nobody asks
     data: bytes | None = None  # as it was found, good or not: who asks for the lease has seen it
     previous: tuple[str, ...] = ()  # the tags that it names
+    wants: tuple[str, ...] = ()  # tags whose versions it takes to tell
     trusted: bool = True  # False: whatever is loaded now is not to be stored
     mark: int = 0  # of the near ledger, when it was asked for
 

@@ -7,10 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Final, Protocol, TypeVar, final
+from typing import Any, Final, Protocol, TypeVar, final
 
 from acache._breaker import Breaker
-from acache._packing import Read
 from acache._process import Process
 from acache.errors import StoreUnavailable
 from acache.events import BreakerChanged, StoreFailed
@@ -170,14 +169,14 @@ class Remote:
 class Looked:
     """What the readers of one tick ask for in one request, and then its answer."""
 
-    __slots__ = ("away", "found", "reads", "versions", "waiting")
+    __slots__ = ("away", "found", "values", "versions", "waiting")
 
     def __init__(self) -> None:
         """Ask for the namespace's version, which every entry has to match."""
         self.found: dict[str, bytes | None] = {}
         self.versions: dict[str, bytes | None] = {SPACE: None}
         self.away = True  # no answer: the store is away, or the cache was closed
-        self.reads: dict[str, tuple[object, Read | None]] = {}  # unpacked, and into which type, for all
+        self.values: dict[str, tuple[object, Any]] = {}  # decoded, and into which type, for all
         self.waiting: list[asyncio.Future[None]] = []
 
     def wake(self) -> None:
@@ -207,8 +206,8 @@ class Looks:
     def _moved(self) -> None:
         self._filling = None
 
-    async def read(self, keys: Sequence[str], tags: Sequence[str]) -> Looked:
-        """Return the bytes of *keys*, the versions of *tags* and of the namespace."""
+    def ask(self, keys: Iterable[str], tags: Iterable[str]) -> tuple[Looked, Awaitable[None]]:
+        """Ask for the bytes of *keys*, the versions of *tags* and of the namespace; await the second."""
         looked = self._filling
         leads = looked is None or len(looked.found) >= CHUNK
         if looked is None or leads:
@@ -218,11 +217,15 @@ class Looks:
         for tag in tags:
             looked.versions[tag] = None
         if leads:
-            await self._lead(looked)
-        else:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            looked.waiting.append(waiter)
-            await waiter
+            return looked, self._lead(looked)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        looked.waiting.append(waiter)
+        return looked, waiter
+
+    async def read(self, keys: Iterable[str], tags: Iterable[str]) -> Looked:
+        """Return the answer of `ask`."""
+        looked, answered = self.ask(keys, tags)
+        await answered
         return looked
 
     async def _lead(self, looked: Looked) -> None:
