@@ -147,6 +147,18 @@ async def test_a_poisoned_record_stands_alone_and_the_rest_goes_on(real, table):
 
 
 @pytest.mark.asyncio
+async def test_what_a_dead_letter_had_replaced_does_not_come_back(real, table):
+    journal = MemoryJournal()
+    async with behind(real, table, journal=journal, max_delay=60) as rows:
+        await rows.put(1, "replaced")
+        await rows.put(1, "bad")
+        await rows.flush()
+    assert [write async for write in journal.recover()] == []
+    assert table.rows == {}
+    await real.aclose()
+
+
+@pytest.mark.asyncio
 async def test_a_dead_letter_can_be_tried_again(real, table):
     async with behind(real, table) as rows:
         await rows.put(1, "bad")

@@ -180,13 +180,16 @@ class Flusher:
             self._overlay.leave(each, now)
 
     async def _bury(self, standing: Standing, error: Exception) -> None:
-        await self._journal.bury(standing.write, f"{type(error).__name__}: {error}")
+        write = standing.write
+        await self._journal.bury(write, f"{type(error).__name__}: {error}")
+        # What it had replaced must not come back in its place after a restart.
+        await self._journal.acknowledge({write.key: write.sequence - 1})
         standing.receipt = None  # the cache may hold the refused value: nothing of it is spared
         await self._drop([standing], Saved())
         self._overlay.leave(standing, self._process.clock.monotonic())
         self.buried += 1
-        log.error("a write of %r was refused by the source and is a dead letter", standing.write.key)
-        self._process.emit(WriteBuried(key=standing.write.key, error=type(error).__name__))
+        log.error("a write of %r was refused by the source and is a dead letter", write.key)
+        self._process.emit(WriteBuried(key=write.key, error=type(error).__name__))
         self._tell()
 
     def _tell(self) -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast
 
+from acache._copying import CopyingStore
 from acache._engine import Engine
 from acache._envelope import Sealer
 from acache._fleet_writes import Fleet
 from acache._leases_here import LeasesHere
+from acache._memory import MemoryStore
 from acache._packing import Packer
 from acache._policy import Policy
 from acache._process import Process
@@ -72,7 +74,7 @@ def build(settings: Settings) -> Engine:
     if is_local(store):
         if settings.near:
             raise ConfigurationError("near= stands in front of a remote store; this cache is local already")
-        process = _process(settings, cast("LocalStore", store))
+        process = _process(settings, copying(cast("LocalStore", store), codec))
         return Engine(process, Solo(process))
     if is_remote(store):
         return _fleet(settings, cast("RemoteStore", store), codec)
@@ -124,7 +126,7 @@ def _process(settings: Settings, near: LocalStore | None) -> Process:
 def _fleet(settings: Settings, store: RemoteStore, codec: AnyCodec) -> Engine:
     leasing = cast("LeasingStore", store if isinstance(store, Leases) else LeasesHere(store, settings.clock))
     near = _near(settings, store)
-    process = _process(settings, near)
+    process = _process(settings, None if near is None else copying(near, codec))
     process.max_join_age = settings.max_staleness
     process.check_type = partial(check_type, codec)
     remote = Remote(leasing, namespace=settings.namespace, process=process)
@@ -154,6 +156,13 @@ def _near(settings: Settings, store: RemoteStore) -> LocalStore | None:
     if not is_local(near):
         raise ConfigurationError("near= takes a local store, such as MemoryStore or a memory:// URL")
     return cast("LocalStore", near)
+
+
+def copying(store: LocalStore, codec: AnyCodec) -> LocalStore:
+    """Return *store*, behind copies if it asks for them."""
+    if isinstance(store, MemoryStore) and store.copy == "codec":
+        return CopyingStore(store, codec)
+    return store
 
 
 def _codec(settings: Settings) -> AnyCodec:
