@@ -162,13 +162,16 @@ class Engine:
         Others leave that to a flight, which goes on when they have gone."""
         return policy.patient and self.process.flights.get(key) is None
 
-    def _reason(self, key: str, call: Call, old: Entry | None) -> str:
+    def _note_miss(self, key: str, old: Entry | None, call: Call | None = None) -> None:
+        """Remember why a read of *key* found nothing of use, for `explain`."""
         if old is None:
-            heard = not self.process.drops.quiet(key, call.tags, since=0)
-            return "invalidated" if heard else "not cached: never stored, or evicted"
-        if old.version != call.policy.version:
-            return f"stored by version {old.version!r}, wanted {call.policy.version!r}"
-        return "expired"
+            heard = not self.process.drops.quiet(key, () if call is None else call.tags, since=0)
+            reason = "invalidated" if heard else "not cached: never stored, or evicted"
+        elif call is not None and old.version != call.policy.version:
+            reason = f"stored by version {old.version!r}, wanted {call.policy.version!r}"
+        else:
+            reason = "expired"
+        self.process.note_miss(key, reason)
 
     def _joinable(self, key: str) -> CacheFlight | None:
         process = self.process
@@ -355,7 +358,7 @@ class Engine:
         self, key: str, call: Call, old: Entry | None, found: Found | None = None
     ) -> tuple[bool, CacheFlight]:
         """Join the flight of *key*, or start one; say which."""
-        self.process.note_miss(key, self._reason(key, call, old))
+        self._note_miss(key, old, call)
         flight = self._joinable(key)
         if flight is None:
             return False, self.start(key, call, old=old, found=found)
@@ -370,10 +373,16 @@ class Engine:
         mark: int,
     ) -> list[str]:
         """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
-        await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], call)
         late = []
+        try:
+            await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], call)
+            arrivals = {key: self._arrival(flight, call) for key, (_, flight) in flights.items()}
+        except BaseException:
+            for joined, _ in flights.values():
+                self._count_miss(call, joined=joined)
+            raise
         for key, (joined, flight) in flights.items():
-            arrival = self._arrival(flight, call)
+            arrival = arrivals[key]
             if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
                 late.append(key)
                 continue
@@ -404,6 +413,9 @@ class Engine:
         found = {key: entry for key, entry in entries.items() if now < entry.fresh_until}
         for entry in found.values():
             entry.used = True
+        for key in away:
+            if key not in found:
+                self._note_miss(key, process.near.get(key, now))
         tally.hits += len(found)
         tally.misses += len(keys) - len(found)
         return {key: entry.value for key, entry in found.items()}
