@@ -233,6 +233,7 @@ class Looks:
             await asyncio.sleep(0)
             await self._send(looked)
         except BaseException:
+            self._depart(looked)  # whoever comes now leads another one
             if any(not waiter.done() for waiter in looked.waiting):
                 self._process.background.start(self._take_over(looked))
             elif self._filling is looked:
@@ -246,9 +247,12 @@ class Looks:
         finally:
             looked.wake()
 
-    async def _send(self, looked: Looked) -> None:
+    def _depart(self, looked: Looked) -> None:
         if self._filling is looked:
             self._filling = None
+
+    async def _send(self, looked: Looked) -> None:
+        self._depart(looked)
         if self._process.closed:
             return
         keys, tags = list(looked.found), list(looked.versions)
