@@ -1,7 +1,6 @@
 """Fixtures for people who test their own app. Synchronous, so they work under every async plugin.
 
-pytest loads this module by itself once acache is installed; it imports the library only when a
-fixture is used."""
+pytest loads this module by itself once acache is installed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
