@@ -13,9 +13,9 @@ from hypothesis import settings
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-# A run that is repeated must say the same; new examples are searched for by `nox -s full`.
-settings.register_profile("house", deadline=None, derandomize=True)
-settings.register_profile("search", deadline=None, print_blob=True)
+# A run that is repeated must say the same; new examples, and more, are searched for by `nox -s full`.
+settings.register_profile("house", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("search", deadline=None, print_blob=True, max_examples=500)
 settings.load_profile("house")
 
 
