@@ -25,13 +25,12 @@ VERSIONS = tuple(FOLDERS)
 # What a test database need not do: survive a power cut, or start workers that nobody asked for.
 QUICK = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
     "max_connections": "60",
     "max_wal_senders": "0",
     "wal_level": "minimal",
-    "deadlock_timeout": "50ms",
+    "deadlock_timeout": "500ms",
     "shared_buffers": "32MB",
 }
 

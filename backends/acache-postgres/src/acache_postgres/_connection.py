@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from acache.errors import CacheClosed, ConfigurationError, SourceUnavailable
-from acache_postgres._driver import Connection, Pool, bare, create_pool, is_connection, is_pool
-from acache_postgres._errors import FOREIGN
+from acache_postgres._driver import Connection, Pool, bare, create_pool, is_connection, is_gone, is_pool
+from acache_postgres._errors import FOREIGN, described
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ async def transaction(connection: Any) -> AsyncGenerator[None]:
     READ COMMITTED whatever the server's default is: statements after a lock have to see what was
     committed before it was granted."""
     try:
-        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        await _begun(connection)
         yield
         await connection.execute("COMMIT")
     except BaseException:
@@ -206,9 +206,22 @@ async def transaction(connection: Any) -> AsyncGenerator[None]:
         raise
 
 
+class Unbegun(ConnectionError):
+    """A connection was gone when a transaction was to begin on it: nothing was written."""
+
+
+async def _begun(connection: Any) -> None:
+    try:
+        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    except FOREIGN as error:
+        if is_gone(connection):
+            raise Unbegun(described(error)) from error
+        raise
+
+
 async def undone(connection: Any) -> None:
     """Roll back, or if that takes longer than `GRACE`, cut the connection, which does it too."""
-    if connection.is_closed():
+    if is_gone(connection):
         return
     try:
         async with asyncio.timeout(GRACE):
@@ -216,7 +229,7 @@ async def undone(connection: Any) -> None:
             # BEGIN may have been that one: only a ROLLBACK, which is harmless without it, makes sure.
             await connection.execute("ROLLBACK")
     except BaseException as error:
-        connection.terminate()
+        bare(connection).terminate()
         if not isinstance(error, FOREIGN):
             raise
 
@@ -240,13 +253,13 @@ async def concluded(connection: Any, work: Awaitable[None], *, within: float | N
 
     The connection is cut if that takes longer than *within* seconds, or `GRACE` once the caller is
     cancelled: then it is rolled back, unless a commit was under way."""
-    loop = asyncio.get_running_loop()
+    loop, cut = asyncio.get_running_loop(), bare(connection).terminate
     task = asyncio.ensure_future(work)
-    limits = [loop.call_later(within, connection.terminate)] if within is not None else []
+    limits = [loop.call_later(within, cut)] if within is not None else []
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        limits.append(loop.call_later(GRACE, connection.terminate))
+        limits.append(loop.call_later(GRACE, cut))
         await _over(task)
         raise
     finally:

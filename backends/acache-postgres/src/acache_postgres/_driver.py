@@ -65,6 +65,14 @@ def is_connection(given: object) -> TypeGuard[Connection]:
     return isinstance(given, (_asyncpg.Connection, _asyncpg.pool.PoolConnectionProxy))
 
 
+def is_gone(connection: Any) -> bool:
+    """Return whether the connection was closed; what a pool handed out for it says so by an error."""
+    try:
+        return bool(connection.is_closed())
+    except InterfaceError:
+        return True
+
+
 def bare(connection: Any) -> Any:
     """Return the connection itself, where a pool handed out something that stands for it."""
     return getattr(connection, "_con", None) or connection

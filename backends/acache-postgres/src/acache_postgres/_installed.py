@@ -58,7 +58,9 @@ async def install(connection: Any, tables: Iterable[Found]) -> None:
 
 
 async def missing(connection: Any, found: Found) -> Sequence[tuple[str, str, str]]:
-    """Return schema, table and kind of statement of each trigger that the table or a partition lacks."""
+    """Return schema, table and kind of statement of each trigger that the table or a partition lacks.
+
+    A table that is gone lacks them all."""
     rows = await connection.fetch(MISSING, found.oid, found.triggers.channel, list(EVENTS))
     return [(row["schema"], row["name"], row["event"]) for row in rows]
 

@@ -100,16 +100,7 @@ class QueryWork(Generic[K, V]):
     ) -> None:
         """Collect in *bad* the keys to blame for the refusal of a batch; write nothing."""
         prepared = await self._prepare(connection, statement)
-        rows = self._rows(prepared, items, keys, versions)
-
-        async def attempt(some: Sequence[K]) -> None:
-            await _run(connection, prepared, {key: rows[key] for key in some}, counted=False)
-
-        try:
-            await connection.execute("BEGIN")
-            await blame(connection, list(rows), attempt, bad)
-        finally:
-            await undone(connection)
+        await self._blame(connection, prepared, self._rows(prepared, items, keys, versions), bad)
 
     async def remove(
         self,
@@ -124,18 +115,48 @@ class QueryWork(Generic[K, V]):
         for key in ordered(keys):
             with suppress(Unfit):  # what cannot be a key has no row to remove
                 rows[key] = prepared.arguments(self._named(keys[key], key, versions))
+        try:
+            return await self._removed(connection, prepared, rows, keys, versions)
+        except (PostgresError, InterfaceError) as error:
+            if not _is_unsendable(error):
+                raise
+        bad: list[K] = []
+        await self._blame(connection, prepared, rows, bad)
+        fit = {key: row for key, row in rows.items() if key not in bad}
+        return await self._removed(connection, prepared, fit, keys, versions)
+
+    async def _removed(
+        self,
+        connection: Any,
+        prepared: Prepared,
+        rows: Mapping[K, list[object]],
+        keys: Mapping[K, BoundKey],
+        versions: Mapping[K, int] | None,
+    ) -> Saved[K, V]:
         async with transaction(connection):
             await _run(connection, prepared, rows, counted=False)
-            left = await self._found(connection, keys) if versions is not None else {}
+            asked = {key: keys[key] for key in rows} if versions is not None else {}
+            left = await self._found(connection, asked)
         return Saved(refused=tuple(left))
+
+    async def _blame(
+        self, connection: Any, prepared: Prepared, rows: Mapping[K, list[object]], bad: list[K]
+    ) -> None:
+        async def attempt(some: Sequence[K]) -> None:
+            await _run(connection, prepared, {key: rows[key] for key in some}, counted=False)
+
+        try:
+            await connection.execute("BEGIN")
+            await blame(connection, list(rows), attempt, bad)
+        finally:
+            await undone(connection)
 
     async def _halved(self, connection: Any, keys: Mapping[K, BoundKey]) -> dict[K, V]:
         """Load, in halves where a key is of a type that the query cannot take: it has no row."""
         try:
             return await self._found(connection, keys)
         except (PostgresError, InterfaceError) as error:
-            # What PostgreSQL itself refuses comes with a severity, and is the statement's own affair.
-            if not is_data(error) or getattr(error, "severity", None) is not None:
+            if not _is_unsendable(error):
                 raise
         if len(keys) == 1:
             return {}
@@ -247,6 +268,13 @@ async def _run(
         if status.rpartition(" ")[2] == "0":
             unchanged.append(key)
     return unchanged
+
+
+def _is_unsendable(error: Exception) -> bool:
+    """Return whether asyncpg could not even send a parameter.
+
+    What PostgreSQL itself refuses comes with a severity, and is the statement's own affair."""
+    return is_data(error) and getattr(error, "severity", None) is None
 
 
 def _kind(kind: Any) -> Kind:

@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
-from acache_postgres._connection import Database, connections_to, settled
-from acache_postgres._errors import FOREIGN, is_data, translated
+from acache_postgres._connection import Database, Unbegun, connections_to, settled
+from acache_postgres._driver import is_gone
+from acache_postgres._errors import FOREIGN, described, is_data, translated
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -78,11 +79,28 @@ class PostgresSource(Generic[K, V]):
         budget = asyncio.timeout(self._timeout)
         try:
             # What ends here by timeout or cancellation is ended on the server too: by asyncpg.
-            async with budget, self._connections.lend(writing=writing) as connection:
-                return await job(connection)
+            async with budget:
+                try:
+                    return await self._attempt(job, writing=writing)
+                except _Gone:  # the pool has others, or opens one
+                    return await self._attempt(job, writing=writing)
         except FOREIGN as error:
             if budget.expired():
                 raise SourceUnavailable(
                     f"{self._what}: no answer within {self._timeout:g} seconds"
                 ) from error
             raise translated(error, what=self._what, keys=keys) from error
+
+    async def _attempt(self, job: Job[T], *, writing: bool) -> T:
+        async with self._connections.lend(writing=writing) as connection:
+            try:
+                return await job(connection)
+            except FOREIGN as error:
+                # A pool cannot know that the server went away while a connection was idle.
+                if is_gone(connection) and (not writing or isinstance(error, Unbegun)):
+                    raise _Gone(described(error)) from error
+                raise
+
+
+class _Gone(ConnectionError):
+    """A connection was lost before anything was done on it that matters."""

@@ -32,7 +32,7 @@ _FORMAT = 1  # raised when the messages change, so that processes of two version
 MISSING = """
 SELECT n.nspname::text AS schema, c.relname::text AS name, event
 FROM (SELECT $1::int8::oid UNION SELECT relid FROM pg_partition_tree($1::int8::oid)) AS t(oid)
-JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_class c ON c.oid = t.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN unnest($3::text[]) AS event
 WHERE NOT EXISTS (
   SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = $2 || '_' || event AND tgenabled <> 'D'

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from string import Formatter
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from acache.errors import ConfigurationError
@@ -94,7 +94,10 @@ class Watched:
             return self.whole()
         names = Names()
         try:
-            for values in json.loads(message):
+            rows = json.loads(message)
+            if not isinstance(rows, list):
+                return self.whole()
+            for values in cast("list[list[object]]", rows):
                 row = {
                     column: value_of(types[column], value)
                     for column, value in zip(self.columns, values, strict=True)

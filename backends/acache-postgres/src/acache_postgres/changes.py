@@ -213,19 +213,20 @@ class PostgresChanges:
     # --- invalidating -------------------------------------------------------------------------------
 
     async def _apply(self) -> None:
-        """Invalidate what was heard, what came meanwhile together."""
+        """Invalidate what was heard."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             await self._read_messages()
 
     async def _read_messages(self) -> None:
-        messages, self._messages = self._messages, {}
-        if len(messages) >= MOST_PENDING:
+        if len(self._messages) >= MOST_PENDING:
+            self._messages.clear()
             await self._invalidate(self._everything())
-            return
-        for channel, message in messages:
-            # One at a time: a message may hold hundreds of rows, and others use the loop too.
+        while self._messages:
+            # One at a time: a message may hold a hundred rows, and others use the loop too.
+            channel, message = next(iter(self._messages))
+            del self._messages[channel, message]
             found = self._found[channel]
             await self._invalidate(found.watched.names(message, self._cache, found.types))
             await asyncio.sleep(0)

@@ -1,0 +1,519 @@
+"""What other programs write is heard of, and what was made of it is invalidated."""
+
+import asyncio
+import logging
+import random
+import time
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from postgres_server import postgres
+
+from acache import Cache
+from acache.errors import ConfigurationError, InvalidTemplate, SourceUnavailable
+from acache_postgres import PostgresChanges
+from acache_postgres._watched import watched
+
+USERS = "CREATE TABLE users (id int PRIMARY KEY, name text, team text)"
+
+
+class Heard:
+    """A cache of which only the names that are invalidated matter."""
+
+    def __init__(self):
+        self.keys, self.tags = set(), set()
+        self.cleared = self.calls = 0
+        self.real = Cache()
+
+    def key(self, template, *args, **named):
+        return self.real.key(template, *args, **named)
+
+    tag = key
+
+    async def invalidate(self, *keys, tags=()):
+        self.calls += 1
+        self.keys |= set(keys)
+        self.tags |= set(tags)
+
+    async def clear(self):
+        self.cleared += 1
+
+    def forget(self):
+        self.__init__()
+        return self
+
+
+async def until(true, seconds=15):
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+@pytest_asyncio.fixture
+async def heard():
+    return Heard()
+
+
+def listening(url, heard, tables=None, **options):
+    return PostgresChanges(url, heard, tables, check_interval=0.2, rng=random.Random(1), **options)
+
+
+# --- with a server ----------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_what_psql_writes_is_not_served_a_second_later(server, url, admin):
+    server.psql(USERS + "; INSERT INTO users VALUES (1, 'old', 'a')")
+    async with Cache() as cache:
+
+        @cache.cached("user:{user_id}", ttl=None, tags=["users"])
+        async def name_of(user_id: int) -> str | None:
+            return await admin.fetchval("SELECT name FROM users WHERE id = $1", user_id)
+
+        async with listening(url, cache, {"users": "user:{id}"}):
+            assert await name_of(1) == "old"
+            assert await name_of(2) is None
+            server.psql(
+                "UPDATE users SET name = 'new' WHERE id = 1; INSERT INTO users VALUES (2, 'two', 'a')"
+            )
+            start = time.monotonic()
+            while (await name_of(1), await name_of(2)) != ("new", "two"):
+                await asyncio.sleep(0.001)
+                assert time.monotonic() - start < 1
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_row_stands_for_its_names_before_and_after_the_change(server, url, heard):
+    server.psql(USERS + "; INSERT INTO users VALUES (1, 'a', 'red'), (2, 'b', 'red'), (3, 'c', 'blue')")
+    tables = {"users": ["user:{id}", "name:{team}:{name}"]}
+    async with listening(url, heard, tables, tags={"users": ["team:{team}", "users"]}):
+        heard.forget()
+        cases = [
+            ("INSERT INTO users VALUES (4, 'd', 'green')", {"user:4", "name:green:d"}, {"team:green"}),
+            (
+                "UPDATE users SET team = 'blue' WHERE id = 1",
+                {"user:1", "name:red:a", "name:blue:a"},
+                {"team:red", "team:blue"},
+            ),
+            ("UPDATE users SET id = 9 WHERE id = 2", {"user:2", "user:9", "name:red:b"}, {"team:red"}),
+            ("DELETE FROM users WHERE id = 3", {"user:3", "name:blue:c"}, {"team:blue"}),
+            (
+                "INSERT INTO users VALUES (1, 'x', 'y'), (5, 'e', NULL) ON CONFLICT (id) DO UPDATE SET name = 'z'",
+                {"user:1", "user:5", "name:blue:a", "name:blue:z", "name:None:e"},
+                {"team:blue", "team:None"},
+            ),
+        ]
+        for statement, keys, tags in cases:
+            server.psql(statement)
+            await until(lambda keys=keys: heard.keys >= keys)
+            assert (heard.keys, heard.tags) == (keys, tags | {"users"})
+            heard.forget()
+        server.psql("BEGIN; DELETE FROM users; ROLLBACK; UPDATE users SET name = 'n' WHERE id = 777")
+        server.psql("DELETE FROM users WHERE id = 5")
+        await until(lambda: heard.keys)
+        assert heard.keys == {
+            "user:5",
+            "name:None:e",
+        }  # neither what was rolled back nor what changed nothing
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "value", "key"),
+    [
+        ("bigint", "42", 42),
+        ("text", "'42'", "42"),
+        ("text", "'it''s {\"}: \\ ü'", "it's {\"}: \\ ü"),
+        ("uuid", "'12345678-1234-5678-1234-567812345678'", None),
+        ("numeric(8, 2)", "1.50", None),
+        ("timestamptz", "'2024-02-29 12:30:45.5+02'", None),
+        ("timestamp", "'2024-02-29 12:30:45.5'", None),
+        ("date", "'2024-02-29'", None),
+        ("bool", "true", True),
+        ("double precision", "0.1", 0.1),
+        ("bytea", "'\\x00ff'", b"\x00\xff"),
+        ("mood", "'ok'", "ok"),
+    ],
+)
+async def test_the_names_are_those_that_the_application_builds(server, url, heard, admin, kind, value, key):
+    server.psql(f"CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (id {kind} PRIMARY KEY)")
+    async with listening(url, heard, {"t": "t:{id}"}):
+        heard.forget()
+        server.psql(f"SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'; INSERT INTO t VALUES ({value})")
+        await until(lambda: heard.keys)
+        asked = key if key is not None else await admin.fetchval("SELECT id FROM t")
+        assert heard.keys == {heard.key("t:{id}", asked)}
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_bulk_update_is_a_few_messages_and_a_huge_one_is_the_whole_table(server, url, heard):
+    server.psql(
+        USERS + "; INSERT INTO users SELECT n, repeat('x', 20), 't' || n % 7 FROM generate_series(1, 30000) n"
+    )
+    async with listening(url, heard, {"users": "user:{id}"}, tags={"users": ["team:{team}"]}):
+        heard.forget()
+        server.psql("UPDATE users SET name = 'y' WHERE id <= 3000")
+        await until(lambda: len(heard.keys) == 3000)
+        assert heard.tags == {f"team:t{n}" for n in range(7)}
+        assert heard.calls < 40
+        heard.forget()
+        server.psql("UPDATE users SET name = 'z'")
+        await until(lambda: heard.cleared)
+        assert (heard.cleared, heard.keys) == (1, set())
+        heard.forget()
+        server.psql("TRUNCATE users")
+        await until(lambda: heard.cleared)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_whatever_is_in_a_row_its_writer_is_never_disturbed(server, url, heard):
+    server.psql("CREATE TABLE t (id text, n float8, at timestamptz, j json)")
+    async with listening(url, heard, {"t": "t:{id}:{n}:{at}:{j}"}, tags={"t": "ts"}):
+        heard.forget()
+        server.psql("""
+            INSERT INTO t VALUES (repeat('x', 1000000), 'NaN', 'infinity', '{"a": 1}'), (NULL, NULL, NULL, NULL)
+        """)
+        await until(lambda: heard.tags)  # too long for a key, so the whole table is meant
+        heard.forget()
+        server.psql("INSERT INTO t SELECT repeat('x', 1400) || n FROM generate_series(1, 9) n")
+        await until(lambda: len(heard.keys) == 9)
+        heard.forget()
+        server.psql("INSERT INTO t VALUES ('y', '-inf', '-infinity', '[]')")
+        await until(lambda: heard.keys)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_role_without_any_rights_beyond_the_table_may_write(server, url, heard):
+    server.psql(
+        USERS
+        + """;
+        DROP ROLE IF EXISTS writer; CREATE ROLE writer;
+        GRANT USAGE ON SCHEMA public TO writer; GRANT INSERT ON users TO writer;
+    """
+    )
+    async with listening(url, heard, {"users": "user:{id}"}):
+        server.psql("SET ROLE writer; SET search_path = pg_temp; INSERT INTO public.users VALUES (5)")
+        await until(lambda: "user:5" in heard.keys)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_hostile_and_qualified_names(server, url, heard):
+    server.psql("""
+        DROP SCHEMA IF EXISTS "odd.one" CASCADE; CREATE SCHEMA "odd.one";
+        CREATE TABLE "odd.one"."it's ""a"" $acache$ table; --" (id int PRIMARY KEY, "SELECT" text);
+        CREATE TABLE "it's ""a"" $acache$ table; --" (id int PRIMARY KEY);
+    """)
+    name = 'odd.one.it\'s "a" $acache$ table; --'
+    async with listening(url, heard, {name: "odd:{id}:{SELECT}"}) as changes:
+        heard.forget()
+        server.psql("""INSERT INTO "odd.one"."it's ""a"" $acache$ table; --" VALUES (1, 'x')""")
+        server.psql("""INSERT INTO "it's ""a"" $acache$ table; --" VALUES (2)""")
+        await until(lambda: heard.keys)
+        assert heard.keys == {"odd:1:x"}
+        await changes.uninstall()
+    server.psql('DROP SCHEMA "odd.one" CASCADE')
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_partitions_are_watched_those_too_that_come_later(server, url, heard):
+    server.psql("""
+        CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (10);
+    """)
+    async with listening(url, heard, {"t": "t:{id}"}):
+        server.psql("INSERT INTO t VALUES (1); INSERT INTO low VALUES (2)")
+        await until(lambda: heard.keys == {"t:1", "t:2"})
+        server.psql(
+            "CREATE TABLE high PARTITION OF t FOR VALUES FROM (10) TO (20); INSERT INTO high VALUES (11)"
+        )
+        await until(lambda: heard.cleared > 1)  # it was there before its triggers were
+        await until(lambda: triggers(server) == 12)
+        server.psql("INSERT INTO high VALUES (12)")
+        await until(lambda: "t:12" in heard.keys)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_table_that_was_made_anew_is_watched_again(server, url, heard):
+    server.psql(USERS)
+    async with listening(url, heard, {"users": "user:{id}"}):
+        heard.forget()
+        server.psql(f"DROP TABLE users; {USERS}")
+        await until(lambda: heard.cleared >= 2 and triggers(server) == 4)
+        server.psql("INSERT INTO users VALUES (5)")
+        await until(lambda: "user:5" in heard.keys)
+
+
+def triggers(server):
+    return int(server.psql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'acache%'"))
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_triggers_are_installed_once_and_leave_nothing_behind(server, url, heard):
+    server.psql(USERS)
+    changes = [listening(url, heard, {"users": "user:{id}"}) for _ in range(4)]
+    await asyncio.gather(*(each.install() for each in changes))  # as processes that start together do
+    assert triggers(server) == 4
+    other = listening(url, heard, {"users": "user:{id}:{team}"})
+    await other.install()
+    assert triggers(server) == 8
+    await changes[0].uninstall()
+    await changes[0].uninstall()
+    assert triggers(server) == 4
+    await other.uninstall()
+    assert triggers(server) == 0
+    assert server.psql("SELECT count(*) FROM pg_proc WHERE proname LIKE 'acache%'") == "0"
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_uninstalled_while_it_listens_it_stays_uninstalled(server, url, heard):
+    server.psql(USERS)
+    async with listening(url, heard, {"users": "user:{id}"}) as changes:
+        await changes.uninstall()
+        await asyncio.sleep(0.5)
+        assert triggers(server) == 0
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_without_the_right_to_install_what_is_installed_serves(server, url, heard):
+    server.psql(
+        USERS
+        + "; DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA public TO reader"
+    )
+    reader = listening(url.replace("postgres@", "reader@"), heard, {"users": "user:{id}"})
+    with pytest.raises(
+        ConfigurationError, match="'users': this role may not install triggers; it needs TRIGGER"
+    ):
+        await reader.install()
+    with pytest.raises(ConfigurationError, match="may not install"):
+        async with reader:
+            pytest.fail("it listens to nothing")
+    await listening(url, heard, {"users": "user:{id}"}).install()
+    async with reader:
+        server.psql("INSERT INTO users VALUES (5)")
+        await until(lambda: "user:5" in heard.keys)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"nope": "u:{id}"}, "there is no table 'nope'; there are: 'users', 'v'"),
+        ({"users": "u:{nope}"}, "table 'users' has no column 'nope'; it has: 'id', 'name', 'team'"),
+        ({"v": "u:{id}"}, "tables='v' is a view or foreign table"),
+    ],
+)
+async def test_what_does_not_exist_is_named_with_what_does(server, url, heard, tables, message):
+    server.psql(USERS + "; CREATE VIEW v AS SELECT * FROM users")
+    with pytest.raises(ConfigurationError) as wrong:
+        async with listening(url, heard, tables):
+            pytest.fail("it listens to nothing")
+    assert message in str(wrong.value)
+
+
+# --- connections that are lost ----------------------------------------------------------------------
+
+
+async def cut(admin):
+    """End every connection that listens."""
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"
+    return len(await admin.fetch(ended))
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("tags", "cleared"), [({}, True), ({"users": "users"}, False)])
+async def test_a_lost_connection_is_restored_and_everything_is_invalidated(
+    server, url, heard, admin, caplog, tags, cleared
+):
+    server.psql(USERS)
+    caplog.set_level(logging.INFO, "acache_postgres")
+    changes = PostgresChanges(url, heard, {"users": "user:{id}"}, tags=tags, check_interval=60)
+    async with changes:
+        assert changes.listening
+        heard.forget()
+        assert await cut(admin) == 1
+        await until(lambda: not changes.listening)
+        await until(lambda: heard.cleared or heard.tags)  # at once, before it is restored
+        server.psql("INSERT INTO users VALUES (5)")
+        await until(lambda: changes.listening)
+        assert bool(heard.cleared) is cleared
+        assert heard.tags == set() if cleared else {"users"}
+        server.psql("INSERT INTO users VALUES (6)")
+        await until(lambda: "user:6" in heard.keys)
+    assert not changes.listening
+    assert "listening to PostgreSQL again" in caplog.text
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_value_from_before_the_connection_was_lost_is_not_served_after_it_was_restored(
+    server, url, admin
+):
+    server.psql(USERS + "; INSERT INTO users VALUES (1, 'old', 'a')")
+    async with Cache() as cache:
+
+        async def load():
+            return await admin.fetchval("SELECT name FROM users WHERE id = 1")
+
+        async def read():
+            return await cache.get_or_load("user:1", load, ttl=None, tags=["x"])
+
+        async with listening(url, cache, {"users": "user:{id}"}) as changes:
+            for n in range(10):
+                await read()
+                await cut(admin)
+                server.psql(f"UPDATE users SET name = '{n}'")  # while nobody listens, or somebody just does
+                await asyncio.sleep(0)
+                await read()
+                await until(lambda: not changes.listening)
+                await until(lambda: changes.listening)
+                assert await read() == str(n)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_server_that_was_killed_or_hangs_is_noticed_and_listened_to_again(heard):
+    with postgres() as server:
+        server.psql(USERS)
+        changes = PostgresChanges(server.url, heard, {"users": "user:{id}"}, check_interval=0.1, timeout=0.3)
+        async with changes:
+            for away, back in ((server.kill, server.start), (server.pause, server.resume)):
+                heard.forget()
+                away()
+                await until(lambda: heard.cleared > 2)  # again and again, while it is away
+                assert not changes.listening
+                back()
+                await until(lambda: changes.listening)
+                server.psql("TRUNCATE users; INSERT INTO users VALUES (6)")
+                await until(lambda: "user:6" in heard.keys)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_connection_of_a_lent_pool_is_given_back_as_it_was(server, url, heard):
+    server.psql(USERS)
+    async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+        for n in range(3):
+            async with listening(pool, heard, {"users": "user:{id}"}):
+                server.psql(f"INSERT INTO users VALUES ({n})")
+                await until(lambda n=n: f"user:{n}" in heard.keys)
+            assert pool.get_idle_size() == pool.get_size() == 1
+            assert await pool.fetchval("SELECT count(*) FROM pg_listening_channels()") == 0
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+@pytest.mark.parametrize("turns", range(4))
+async def test_what_was_heard_before_the_end_is_invalidated(server, url, heard, turns):
+    server.psql(USERS)
+    async with listening(url, heard, {"users": "user:{id}"}) as changes:
+        heard.forget()
+        [channel] = changes._found
+        for n in range(10):
+            changes._heard(None, 0, channel, f"[[{n}]]")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    assert heard.keys == {f"user:{n}" for n in range(10)}
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_more_messages_than_can_be_kept_are_everything(server, url, heard):
+    server.psql(USERS)
+    async with listening(url, heard, {"users": "user:{id}"}) as changes:
+        heard.forget()
+        [channel] = changes._found
+        for n in range(1_200):
+            changes._heard(None, 0, channel, f"[[{n}]]")
+        assert len(changes._messages) == 1_000
+        await until(lambda: heard.cleared)
+        assert not heard.keys
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_entering_is_cancelled_without_a_trace(server, url, heard, admin):
+    server.psql(USERS)
+    await listening(url, heard, {"users": "user:{id}"}).install()
+    for turns in range(0, 60, 3):
+        changes = listening(url, heard, {"users": "user:{id}"})
+        entering = asyncio.ensure_future(changes.__aenter__())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        entering.cancel()
+        if not (await asyncio.gather(entering, return_exceptions=True))[0] is changes:
+            assert not changes._tasks
+        else:
+            await changes.__aexit__(None, None, None)
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_is_not_there_is_an_error_where_it_begins(heard):
+    changes = PostgresChanges("postgresql://u:secret@127.0.0.1:1/d", heard, {"users": "user:{id}"})
+    with pytest.raises(SourceUnavailable) as away:
+        async with changes:
+            pytest.fail("there is nothing to listen to")
+    assert "secret" not in str(away.value) + repr(changes)
+
+
+# --- without a server -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tables", "tags", "error", "message"),
+    [
+        ({}, {}, ConfigurationError, "name at least one"),
+        ({"t": "user:{}"}, {}, ConfigurationError, "must name columns"),
+        ({"t": "user:{a.b}"}, {}, ConfigurationError, "must name columns"),
+        ({"t": "user:{id"}, {}, ConfigurationError, "must name columns"),
+        ({"t": 5}, {}, TypeError, "iterable"),
+        ({"t": "{a}{b}"}, {}, InvalidTemplate, "ambiguous"),
+        ({}, {"t": "{a}{b}"}, InvalidTemplate, "ambiguous"),
+    ],
+)
+def test_templates_that_cannot_be_are_refused_when_it_is_made(tables, tags, error, message):
+    with pytest.raises(error, match=message):
+        PostgresChanges("postgresql://h/d", Cache(), tables, tags=tags)
+
+
+def test_only_a_url_or_a_pool_will_do():
+    with pytest.raises(ConfigurationError, match="url_or_pool="):
+        PostgresChanges(5, Cache(), {"t": "u:{id}"})
+
+
+@pytest.mark.parametrize(
+    ("tables", "tags", "everything", "names"),
+    [
+        ({"t": "u:{id}"}, {}, True, set()),
+        ({"t": "u:{id}"}, {"t": ["t:{id}"]}, True, set()),
+        ({"t": "u:{id}"}, {"t": ["t:{id}", "ts"]}, False, {"ts"}),
+        ({"t": "settings"}, {}, False, {"settings"}),
+        ({"t": ["settings", "u:{id}"]}, {}, True, {"settings"}),
+        ({}, {"t": "ts"}, False, {"ts"}),
+    ],
+)
+def test_a_whole_table_is_its_tags_without_a_field_or_else_everything(tables, tags, everything, names):
+    [each] = watched(tables, tags)
+    whole = each.whole()
+    assert (whole.everything, whole.keys | whole.tags) == (everything, names)
+
+
+@pytest.mark.parametrize("message", ["*", "", "nonsense", "[[1, 2]]", "[5]", "{}", '[["x", 1, 2]]', "5"])
+def test_a_message_that_cannot_be_read_stands_for_the_whole_table(message):
+    [each] = watched({"t": "u:{id}"}, {"t": "ts"})
+    names = each.names(message, Cache(), {"id": "int4"})
+    assert names == each.whole()
