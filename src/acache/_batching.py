@@ -22,14 +22,13 @@ Landed = Callable[[R | None, Exception | None], None]
 class Batch(Node, Generic[K, R]):
     """The requests of one tick."""
 
-    __slots__ = ("items", "nested", "task", "waiting")
+    __slots__ = ("items", "task", "waiting")
 
     def __init__(self) -> None:
         """Start empty."""
         super().__init__()
         self.items: dict[K, list[Landed[R]]] = {}
         self.waiting = 0
-        self.nested = False  # somebody inside a load asked: it runs in that one's slot
         self.task: asyncio.Task[None] | None = None
 
     def leave(self) -> None:

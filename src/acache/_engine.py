@@ -373,7 +373,7 @@ class Engine:
         mark: int,
     ) -> list[str]:
         """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
-        late = []
+        late: list[str] = []
         try:
             await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], call)
             arrivals = {key: self._arrival(flight, call) for key, (_, flight) in flights.items()}

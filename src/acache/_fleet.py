@@ -200,9 +200,7 @@ class FleetLoads:
         try:
             tags = unique((*flight.call.tags, *previous))
             try:
-                versions = await remote.versions(
-                    [SPACE, *tags], ttl=self._tag_ttl(flight.call.policy)
-                )
+                versions = await remote.versions([SPACE, *tags], ttl=self._tag_ttl(flight.call.policy))
                 stamp = await remote.stamp()
             except StoreUnavailable:
                 return await self._load_unstored(flight)
@@ -325,9 +323,10 @@ class FleetLoads:
         while clock.monotonic() < until:
             await asyncio.sleep(POLL)
             try:
-                return await self._remote.release((key,), (), token, message=message)
+                await self._remote.release((key,), (), token, message=message)
             except StoreUnavailable:
                 continue
+            return
 
     def physical_ttl(self, entry: Entry) -> float:
         """Return the seconds for which the remote store shall keep *entry*."""

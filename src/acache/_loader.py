@@ -40,12 +40,11 @@ class Loader:
         said = Loading()
 
         async def load() -> object:
-            found = await begin(lambda: group.load(ids), call.tally.name)
-            if not isinstance(found, Mapping):
+            found: object = await begin(lambda: group.load(ids), call.tally.name)
+            if not issubclass(type(found), Mapping):
                 kind = type(found).__name__
                 raise TypeError(f"{call.tally.name} must return a mapping from id to value, not {kind}")
-            mapping: Mapping[Any, Any] = found
-            return mapping
+            return found
 
         outcome = await self._run(batch, load, call, said, nested=batch.nested, key=call.tally.name)
         trace = outcome.error.__traceback__ if isinstance(outcome, Failed) else None

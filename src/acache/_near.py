@@ -36,7 +36,7 @@ class Evictions:
             then = then.then
         count = cls(then)
         if hasattr(store, "on_evict"):
-            store.on_evict = count
+            setattr(store, "on_evict", count)  # noqa: B010 - the protocol does not know it
         return count
 
 

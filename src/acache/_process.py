@@ -16,7 +16,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from acache._background import Background
-from acache._batching import Batch, Batcher
+from acache._batching import Batcher
 from acache._entry import Entry
 from acache._ledger import Ledger
 from acache._loading import LOADING
@@ -91,7 +91,6 @@ class CacheFlight(Flight[Arrival]):
         "found",
         "mark",
         "near_mark",
-        "nested",
         "old",
         "on_void",
         "refresh",
@@ -261,8 +260,7 @@ class Process:
         """Let *flight*, which a running load is about to wait for, run in that one's slot."""
         if self.slots is not None:
             for node in (flight, *flight.waits_for):
-                if isinstance(node, CacheFlight | Batch):
-                    node.nested = True
+                node.nested = True
                 self.slots.lend(node)
 
     def forget(self, keys: Sequence[str], tags: Sequence[str]) -> None:

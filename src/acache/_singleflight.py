@@ -27,11 +27,12 @@ INSIDE: Final[ContextVar["Node | None"]] = ContextVar("acache_inside", default=N
 class Node:
     """Something that runs and may wait for flights."""
 
-    __slots__ = ("over", "waits_for")
+    __slots__ = ("nested", "over", "waits_for")
 
     def __init__(self) -> None:
         """Start, waiting for nothing."""
         self.waits_for: list[Node] = []
+        self.nested = False  # started or awaited inside a load: it runs in that one's slot
         self.over = False
 
     def reaches(self, goal: "Node") -> bool:
@@ -301,8 +302,8 @@ def copied(error: BaseException) -> BaseException:
     try:
         if isinstance(error, OSError):  # it takes more than it leaves in `args`, some classes in __init__
             args = OSError.__reduce__(error)[1]
-            copy = kind.__new__(kind, *args)
-            OSError.__init__(copy, *args)
+            copy: BaseException = kind.__new__(kind, *args)
+            OSError.__init__(cast("OSError", copy), *args)
         else:
             copy = kind.__new__(kind, *error.args)
         copy.__dict__.update(error.__dict__)

@@ -120,8 +120,9 @@ NO_CLASSMETHOD: Final = (
 def check_async(function: object, what: str) -> None:
     """Raise TypeError, saying what to write, unless *function* is an `async def`."""
     if isinstance(function, classmethod | staticmethod):
-        kind = type(function).__name__
-        raise TypeError(NO_CLASSMETHOD if kind == "classmethod" else f"put @staticmethod above @{what}")
+        raise TypeError(
+            NO_CLASSMETHOD if isinstance(function, classmethod) else f"put @staticmethod above @{what}"
+        )
     if not inspect.iscoroutinefunction(function):
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(f"@{what} needs an async function; write `async def {name}`, or await a thread in it")
