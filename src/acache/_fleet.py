@@ -10,6 +10,7 @@ from typing import Final
 from acache._entry import Entry
 from acache._feed import Hearing, News
 from acache._finding import Finder, near_copy
+from acache._ledger import NEVER
 from acache._loader import Loader
 from acache._packing import Packer
 from acache._pending import Pending
@@ -119,7 +120,8 @@ class FleetLoads:
                         return standing
                     await self._wait(news, grant.remaining)
                     data = news.data if news.holder == grant.holder else None
-                    near_mark = news.mark
+                    # It was stored before it was told: what was dropped here in between is not to come back.
+                    near_mark = news.mark if process.current(flight) else NEVER
             finally:
                 self._hearing.done(key, news)
             if data is None:

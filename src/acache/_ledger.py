@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 LIMIT: Final = 50_000
+NEVER: Final = -1  # a mark since which nothing was quiet
 
 
 class Ledger:
