@@ -11,11 +11,10 @@ from unittest.mock import patch
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One replacement in one function or method of acache."""
+    """Replacements in one function or method of acache."""
 
     where: str  # "module:Class.method", below `acache`
-    old: str  # occurs exactly once in its source
-    new: str
+    pairs: tuple[tuple[str, str], ...]  # old, which occurs exactly once in its source, and new
 
 
 @contextmanager
@@ -41,9 +40,11 @@ def _edited(owner: object, name: str, edit: Edit) -> object:
     found = inspect.getattr_static(owner, name)
     function = inspect.unwrap(getattr(found, "fget", None) or found)
     source = textwrap.dedent(inspect.getsource(function))
-    times = source.count(edit.old)
-    assert times == 1, f"{edit.where} has {times} times what shall be replaced: {edit.old!r}"
+    for old, new in edit.pairs:
+        times = source.count(old)
+        assert times == 1, f"{edit.where} has {times} times what shall be replaced: {old!r}"
+        source = source.replace(old, new)
     scope: dict[str, object] = {}
-    code = compile(source.replace(edit.old, edit.new), f"<planted in {edit.where}>", "exec")
+    code = compile(source, f"<planted in {edit.where}>", "exec")
     exec(code, function.__globals__, scope)
     return scope[name]

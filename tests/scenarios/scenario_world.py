@@ -17,7 +17,6 @@ from acache.testing.remote import LeasingRemote, MemoryRemote, PlainRemote
 from acache.testing.server import MemoryServer
 
 MAX_STALENESS = 2.0  # seconds
-SLOWEST = 0.4  # seconds that an ordinary load of these scenarios may take
 CLAIM = 10.0  # seconds for which a lease or fence stands unless it is renewed
 LONG = Policy(ttl=600, max_load_time=None)
 
@@ -35,7 +34,7 @@ class Database:
         self.sim = sim
         self.rows: dict[str, int] = {}
         self.failing = False
-        self.pace: tuple[float, ...] = (0, 0, 0, 0.01, SLOWEST)  # seconds, one of them per load
+        self.pace: tuple[float, ...] = (0, 0, 0.01, 0.03)  # seconds, one of them per load
 
     async def read(self, key: str) -> int:
         """Return the version of *key* as of one instant between two suspensions."""
@@ -110,9 +109,23 @@ class World:
         """Return the nodes whose process was not killed."""
         return [node for node in self.nodes.values() if not node.process.killed]
 
-    async def pause(self, longest: float = 0.1) -> None:
+    async def pause(self, longest: float = 0.03) -> None:
         """Wait: often not at all, sometimes up to *longest* seconds."""
-        await asyncio.sleep(self.sim.random.choice((0, 0, longest / 10, longest)))
+        await asyncio.sleep(self.sim.random.choice((0, 0, longest / 3, longest)))
+
+    def mix(self, change: "Change", *, nodes: "Iterable[Node] | None" = None, **options) -> None:
+        """Start in each process two readers of "k" and one who changes it and reads it at once."""
+
+        async def changes(node: Node) -> None:
+            for _ in range(2):
+                await self.pause()
+                await change(node)
+                await node.read("k", **options)
+
+        for node in self.nodes.values() if nodes is None else nodes:
+            node.spawn(changes(node))
+            node.spawn(node.reads("k", 3, **options))
+            node.spawn(node.reads("k", 3, **options))
 
 
 class Node:
@@ -202,7 +215,7 @@ class Node:
         complaint = f"{self.name} read version {value} of {key!r}, {floor} was invalidated for"
         self.world.sim.check(value >= floor, complaint)
 
-    async def reads(self, key: str, times: int, *, longest: float = 0.1, **options) -> None:
+    async def reads(self, key: str, times: int, *, longest: float = 0.03, **options) -> None:
         """Read *key* now and then."""
         for _ in range(times):
             await self.read(key, **options)

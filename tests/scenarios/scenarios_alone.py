@@ -11,11 +11,8 @@ def alone(way):
 
     async def program(sim):
         world = World(sim, remote=False)
-        a = await world.node("a")
-        for _ in range(3):
-            a.spawn(a.reads("k", 4, tags=tags_of(way)))
-        for _ in range(2):
-            a.spawn(WAYS[way](a))
+        await world.node("a")
+        world.mix(WAYS[way], tags=tags_of(way))
         await world.settle("k", tags=tags_of(way), patience=0)
 
     return program
@@ -28,12 +25,9 @@ for way in WAYS:
 @scenario("P1", "V7 V1")
 async def alone_with_late_tags_and_writers(sim):
     world = World(sim, remote=False)
-    a = await world.node("a")
-    for _ in range(3):
-        a.spawn(a.reads("k", 4, late=("t",)))
-    a.spawn(a.write("k", tags=["t"], fail=sim.random.random() < 0.3))
-    a.spawn(a.write("k", tags=["t"]))
-    a.spawn(a.invalidate("k", tag="t"))
+    await world.node("a")
+    world.mix(WAYS["tag"], late=("t",))
+    world.mix(lambda node: node.write("k", tags=["t"], fail=sim.random.random() < 0.3), late=("t",))
     await world.settle("k", late=("t",), patience=0)
 
 
@@ -57,11 +51,9 @@ async def a_store_without_leases(sim):
     a = await world.node("a", kind="plain")
     ways = sim.random.choice(({}, {"tags": ("t",)}, {"late": ("t",)}))
     tag = "t" if ways else None
-    for _ in range(2):
-        a.spawn(a.reads("k", 4, **ways))
-    a.spawn(a.invalidate("k", tag=tag))
-    a.spawn(a.write("k", tags=("t",) if ways else ()))
-    a.spawn(a.write("k", tags=("t",) if ways else (), commit=sim.random.random() < 0.5))
+    a.network.delays = {verb: sim.random.choice((0, 0.01)) for verb in ("set_many", "delete_many")}
+    world.mix(lambda node: node.invalidate("k", tag=tag), **ways)
+    world.mix(lambda node: node.write("k", tags=("t",) if ways else ()), **ways)
     await world.settle("k", patience=0, **ways)
 
 

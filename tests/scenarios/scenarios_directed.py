@@ -6,12 +6,15 @@ from scenario_registry import scenario
 from scenario_world import LONG, Oops, Policy, World
 
 
+IMPATIENT = LONG.over(Policy(timeout=60))  # looks inside a flight, so that it may give up waiting
+
+
 @scenario("P1", "V7")
 async def joiners_of_a_look_at_late_tags(sim):
     """A look that began before a tag was dropped here must not serve who came after."""
     world = World(sim)
     world.database.pace = (0,)
-    a = await world.node("a", near=False)
+    a = await world.node("a", near=False, policy=sim.random.choice((LONG, IMPATIENT)))
     await a.run(a.read("k", late=("t",)))
     for _ in range(3):
         a.spawn(a.reads("k", 5, late=("t",), longest=0))
@@ -44,8 +47,9 @@ async def refreshes_of_what_was_just_dropped(sim):
     """A hit on a stale entry starts its refresh after the entry was dropped here; others join that."""
     world = World(sim)
     world.database.pace = (0, 0.01)
-    policy = sim.random.choice((STALE, GRACE, REFRESHED := STALE.over(GRACE)))
-    del REFRESHED
+    policy = sim.random.choice((STALE, GRACE, STALE.over(GRACE)))
+    if sim.random.random() < 0.3:
+        policy = policy.over(Policy(timeout=60))
     a = await world.node("a", near=sim.random.random() < 0.3, policy=policy)
     b = await world.node("b", policy=policy)
     await a.run(a.read("k"))
@@ -67,3 +71,22 @@ async def refreshes_of_what_was_just_dropped(sim):
     a.spawn(a.invalidate("k"))
     b.spawn(reads(b))
     await world.close()
+
+
+@scenario("P1", "V16")
+async def an_inline_value_after_an_own_drop(sim):
+    """The message of an older store comes after this process's own invalidation, to a flight that waits for it."""
+    world = World(sim)
+    world.database.pace = (0.02,)
+    a, b = await world.nodes_named("ab")
+    b.network.message_delay = 0.05
+    a.spawn(a.read("k"))
+    b.spawn(b.reads("k", 2, longest=0.01))
+    await asyncio.sleep(sim.random.choice((0.01, 0.02, 0.03)))
+
+    async def change():
+        await b.invalidate("k")
+        await b.reads("k", 6, longest=0.03)
+
+    b.spawn(change())
+    await world.settle("k")

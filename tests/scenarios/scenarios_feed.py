@@ -3,22 +3,20 @@
 import asyncio
 
 from scenario_registry import scenario
-from scenario_world import CLAIM, MAX_STALENESS, Policy, World
+from scenario_world import CLAIM, MAX_STALENESS, WAYS, Policy, World
 
 
 @scenario("P1", "V8")
 async def gaps_in_the_feed(sim):
     """Connections break; what was said meanwhile is lost."""
     world = World(sim)
-    nodes = await world.nodes_named("ab")
-    for node in nodes:
-        node.network.delays = {"peek": sim.random.choice((0, 0.05, 0.3))}
-        node.spawn(node.reads("k", 5))
-        node.spawn(node.reads("k", 4, late=("t",)))
-    nodes[0].spawn(nodes[0].invalidate("k"))
-    nodes[0].spawn(nodes[0].write("k"))
+    a, b = await world.nodes_named("ab")
+    for node in (a, b):
+        node.network.delays = {"peek": sim.random.choice((0, 0.01, 0.05))}
+    world.mix(WAYS["key"], nodes=[a])
+    world.mix(WAYS["writing"], nodes=[b])
     for _ in range(3):
-        sim.sometime(world.server.hang_up, within=100)
+        sim.sometime(world.server.hang_up, within=200)
     await world.settle("k")
 
 
@@ -101,14 +99,10 @@ async def old_values_while_the_feed_is_away(sim):
 async def a_store_without_a_feed(sim):
     """Leases alone: in other processes only running loads may lag."""
     world = World(sim)
-    world.database.pace = (0, 0.01, 0.4, 3.0)
-    nodes = await world.nodes_named("ab", kind="leases")
-    for node in nodes:
-        node.spawn(node.reads("k", 4, late=("t",)))
-        node.spawn(node.reads("k", 3, late=("t",)))
-    nodes[0].spawn(nodes[0].invalidate("k", tag="t"))
-    nodes[0].spawn(nodes[0].invalidate("k"))
-    nodes[1].spawn(nodes[1].write("k", tags=["t"]))
+    world.database.pace = (0, 0.01, 0.03, 3.0)
+    a, b = await world.nodes_named("ab", kind="leases")
+    world.mix(sim.random.choice((WAYS["tag"], WAYS["key"])), nodes=[a], late=("t",))
+    world.mix(WAYS["writing_with_tag"], nodes=[b], late=("t",))
     await world.settle("k", late=("t",))
 
 

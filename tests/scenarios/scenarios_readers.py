@@ -11,11 +11,8 @@ def changed(way, near):
 
     async def program(sim):
         world = World(sim)
-        nodes = await world.nodes_named("ab", near=near)
-        for node in nodes:
-            node.spawn(node.reads("k", 4, tags=tags_of(way)))
-            node.spawn(node.reads("k", 3, tags=tags_of(way)))
-            node.spawn(WAYS[way](node))
+        await world.nodes_named("ab", near=near)
+        world.mix(WAYS[way], tags=tags_of(way))
         await world.settle("k", tags=tags_of(way))
 
     return program
@@ -26,57 +23,57 @@ for way in WAYS:
         scenario("P1", "V2 V6 V10 V13", name=f"changed_by_{way}_{label}")(changed(way, near))
 
 
-@scenario("P1", "V2 V10")
+@scenario("P1", "V2 V10 kept_lease")
 async def changed_by_set(sim):
     world = World(sim)
+
+    async def evicts(node):
+        for _ in range(3):
+            await world.pause()
+            world.server.evict(keys=["default:{k}"])
+            node.cache._engine.process.near.store.clear()
+
     a, b = await world.nodes_named("ab")
 
     async def sets():
-        for _ in range(2):
+        for _ in range(3):
             await world.pause()
             await a.set("k")
+            await a.read("k")
 
     a.spawn(sets())
     for node in (a, b):
+        node.spawn(evicts(node))
         node.spawn(node.reads("k", 4))
-        node.spawn(node.reads("k", 3))
+        node.spawn(node.reads("k", 4))
     await world.settle("k")
 
 
 @scenario("P1", "V7")
 async def late_tags(sim):
     world = World(sim)
-    nodes = await world.nodes_named("ab")
-    for node in nodes:
-        node.spawn(node.reads("k", 4, late=("t",)))
-        node.spawn(node.reads("k", 4, late=("t",)))
-        node.spawn(node.invalidate("k", tag="t"))
+    await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    world.mix(WAYS["tag"], late=("t",))
     await world.settle("k", late=("t",))
 
 
 @scenario("P1", "V7")
 async def late_tags_and_writers(sim):
     world = World(sim)
-    nodes = await world.nodes_named("ab")
-    for node in nodes:
-        node.spawn(node.reads("k", 4, late=("t",)))
-        node.spawn(node.write("k", tags=["t"]))
-    a, b = nodes
-    b.spawn(b.invalidate("k", tag="t"))
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    world.mix(WAYS["writing_with_tag"], nodes=[a], late=("t",))
+    world.mix(WAYS["tag"], nodes=[b], late=("t",))
     await world.settle("k", late=("t",))
 
 
 @scenario("P1", "V7")
 async def tags_that_were_evicted(sim):
     world = World(sim)
-    nodes = await world.nodes_named("ab")
-    tag = "default:{t}"
-    for node in nodes:
-        node.spawn(node.reads("k", 5, late=("t",)))
-        node.spawn(node.invalidate("k", tag="t"))
-    for _ in range(2):
-        sim.sometime(lambda: world.server.evict(tags=[tag]), within=60)
-        sim.sometime(lambda: world.server.evict(stamps=["default"]), within=60)
+    await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    world.mix(WAYS["tag"], late=("t",))
+    for _ in range(3):
+        sim.sometime(lambda: world.server.evict(tags=["default:{t}"]), within=150)
+        sim.sometime(lambda: world.server.evict(stamps=["default"]), within=150)
     sim.sometime(lambda: world.server.evict(keys=["default:{k}"], tags=["default"]), within=60)
     await world.settle("k", late=("t",))
 

@@ -10,12 +10,9 @@ from scenario_world import CLAIM, World
 async def two_fences(sim):
     """Writers of one key and tag, some of whom fail; what remains is the database's value or nothing."""
     world = World(sim)
-    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    await world.nodes_named("ab", near=sim.random.random() < 0.5)
     tags = sim.random.choice(((), ("t",)))
-    for node in (a, b):
-        node.spawn(node.reads("k", 3, tags=tags))
-        for _ in range(2):
-            node.spawn(node.write("k", tags=tags, fail=sim.random.random() < 0.3))
+    world.mix(lambda node: node.write("k", tags=tags, fail=sim.random.random() < 0.3), tags=tags)
     await world.settle("k", tags=tags, patience=2.5)
 
 
@@ -174,3 +171,22 @@ async def a_load_inside_the_fence(sim):
     for node in (a, b):
         node.spawn(node.reads("k", 3, longest=3))
     await world.settle("k")
+
+
+@scenario("P1", "V4", seeds=20)
+async def a_long_block_whose_process_dies(sim):
+    """The fence is renewed while the block runs: what is loaded in it is not stored, and it may crash at its end."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=False)
+    tags = sim.random.choice(((), ("t",)))
+
+    async def write():
+        async with a.cache.writing("k", tags=tags):
+            await asyncio.sleep(CLAIM + 2)
+            await world.database.commit("k")
+            a.process.kill()
+            await asyncio.sleep(0)
+
+    a.spawn(write())
+    b.spawn(b.reads("k", 10, longest=3, tags=tags))
+    await world.settle("k", tags=tags, patience=CLAIM + 1)
