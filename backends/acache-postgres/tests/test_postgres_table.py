@@ -437,7 +437,7 @@ POISONS = [
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("poison", POISONS, ids=str)
+@pytest.mark.parametrize("poison", POISONS, ids=lambda poison: "".join(poison))
 async def test_the_rows_to_blame_are_named_and_nothing_is_written(server, url, poison):
     server.psql(REFUSALS)
     async with PostgresTable(url, "t") as table:
