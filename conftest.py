@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.util import find_spec
@@ -53,6 +54,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Search by seed is slow: it runs once, and the coverage floor does not lean on it."""
     if item.path.is_relative_to(Path(__file__).parent / "tests" / "scenarios"):
         item.add_marker("slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names that no other process gives: the workers of a run could not share such a test."""
+    unstable = [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]", item.nodeid)]
+    if unstable:
+        raise pytest.UsageError(
+            "name these parameters with pytest.param(..., id=...): " + ", ".join(unstable)
+        )
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
