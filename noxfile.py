@@ -114,7 +114,8 @@ def _pytest(
         f"--numprocesses={workers}",
         f"--junit-xml={counts}",
         *arguments,
-        env={"PYTHONDEVMODE": "1"},  # unlike -X dev it reaches the worker processes
+        # Unlike -X dev this reaches the workers, which must agree on the order of sets in test names too.
+        env={"PYTHONDEVMODE": "1", "PYTHONHASHSEED": "0"},
         success_codes=[0, 5],  # 5: none of the tests that were asked for
     )
 
