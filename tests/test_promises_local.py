@@ -119,6 +119,7 @@ async def test_p1_a_reader_who_comes_after_a_change_does_not_join_the_old_load(c
     load.value = "new"
     new = reading(cache, load, 2, tags=["t"])
     await turn()
+    assert load.running == 2, "nor waits for it"
     load.gate.set()
     assert await asyncio.gather(*old, *new) == ["old", "new", "new"]
     assert (load.runs, await cache.get("k")) == (2, "new")

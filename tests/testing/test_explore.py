@@ -475,7 +475,7 @@ def test_a_killed_process_runs_no_finally_and_no_except_block():
                 log.append("collected")
 
         async def outer():
-            asyncio.create_task(wait_for_nobody())  # noqa: RUF006 - garbage, but for what the simulator keeps
+            asyncio.create_task(wait_for_nobody())
             async with asyncio.TaskGroup() as group:
                 group.create_task(inner())
                 with anyio.CancelScope():

@@ -122,7 +122,7 @@ def test_a_loop_that_ends_under_an_append_leaves_nobody_waiting(tmp_path):
 
     async def give_up():
         for n in range(1, 20):
-            asyncio.ensure_future(journal.append([write(f"k{n}", n)]))  # noqa: RUF006 - left behind on purpose
+            asyncio.ensure_future(journal.append([write(f"k{n}", n)]))
             await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(give_up(), 5))

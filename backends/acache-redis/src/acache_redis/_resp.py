@@ -15,7 +15,7 @@ _STATUS, _REFUSED, _NUMBER, _BULK, _ARRAY = b"+-:$*"
 _LONGEST_LINE: Final = 65_536
 
 
-class Refused(Exception):  # noqa: N818 - what the server did
+class Refused(Exception):
     """The server's answer to a command is an error."""
 
     @property
