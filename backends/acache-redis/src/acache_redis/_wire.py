@@ -31,7 +31,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, connection: Connection, pushed: Callable[[Reply], None] | None) -> None:
         """Take over *connection*, which is open and at rest. Raises ConnectionError if it is not."""
-        writer = connection._writer  # pyright: ignore[reportPrivateUsage]
+        writer = connection._writer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         if writer is None or writer.transport.is_closing():
             raise ConnectionResetError("closed by the server")
         transport = cast("asyncio.Transport", writer.transport)
