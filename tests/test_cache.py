@@ -18,6 +18,7 @@ from acache.errors import (
     UnknownScheme,
 )
 from acache.testing import ManualClock
+from acache.testing.remote import MemoryRemote
 
 
 async def value(*_):
@@ -300,7 +301,14 @@ def test_a_cache_that_cannot_work_is_refused(make, error, words):
 
 
 def test_every_error_is_a_cache_error_or_a_type_error():
-    for error in (ConfigurationError, InvalidKey, InvalidPolicy, InvalidTemplate, NoInvalidationPlan, UnknownScheme):
+    for error in (
+        ConfigurationError,
+        InvalidKey,
+        InvalidPolicy,
+        InvalidTemplate,
+        NoInvalidationPlan,
+        UnknownScheme,
+    ):
         assert issubclass(error, CacheError)
 
 
@@ -399,3 +407,12 @@ async def test_readers_that_nobody_holds_are_forgotten(cache, turn):
     await turn()
     gc.collect()
     assert len(cache._wirings) == 0
+
+
+def test_a_near_store_is_used_although_it_is_empty_and_so_falsy():
+    near = MemoryStore()
+    assert not near
+    assert Cache(MemoryRemote(), near=near)._engine.process.near.store is near
+    assert Cache(MemoryRemote(), near=False)._engine.process.near.store is None
+    with pytest.raises(ConfigurationError, match="local already"):
+        Cache(MemoryStore(), near=near)

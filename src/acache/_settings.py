@@ -72,7 +72,7 @@ def build(settings: Settings) -> Engine:
     if store is None:
         store = open_store(DEFAULT_NEAR)
     if is_local(store):
-        if settings.near:
+        if settings.near is not None and settings.near is not False:
             raise ConfigurationError("near= stands in front of a remote store; this cache is local already")
         process = _process(settings, copying(cast("LocalStore", store), codec))
         return Engine(process, Solo(process))
@@ -145,7 +145,7 @@ def _fleet(settings: Settings, store: RemoteStore, codec: AnyCodec) -> Engine:
 
 
 def _near(settings: Settings, store: RemoteStore) -> LocalStore | None:
-    if not settings.near:
+    if settings.near is None or settings.near is False:  # an empty store is falsy, too
         return None
     if not isinstance(store, Feed):
         raise ConfigurationError(
