@@ -266,7 +266,9 @@ async def test_a_slow_load_is_refreshed_early_and_once(clock, turn):
         await turn()
         assert len(runs) == 1
         clock.advance(2)
-        assert await asyncio.gather(*(get() for _ in range(5))) == [1] * 5
+        served = await asyncio.gather(*(get() for _ in range(5)))
+        assert served[0] == 1
+        assert set(served) <= {1, 2}  # an eager task is done already
         await turn()
         assert (len(runs), await get()) == (2, 2)
         assert get.stats().early == 1

@@ -41,8 +41,8 @@ async def test_every_read_is_a_hit_or_a_miss(cache, clock, load, turn):
     clock.advance(60)
     with pytest.raises(ValueError):
         await get()
-    lost = asyncio.create_task(get())
     load.gate.clear()
+    lost = asyncio.create_task(get())
     await turn()
     lost.cancel()
     await asyncio.gather(lost, return_exceptions=True)

@@ -193,9 +193,12 @@ class Engine:
         *,
         old: Entry | None,
         refresh: bool = False,
+        kept: bool = False,
         found: Found | None = None,
     ) -> CacheFlight:
-        """Begin a flight and have it driven; with an eager task it may be over already."""
+        """Begin a flight and have it driven; with an eager task it may be over already.
+
+        *refresh*: there is a value that can be served; *kept*: it belongs to no caller."""
         if old is not None and old.version != call.policy.version:
             old = None  # of another version nothing may be served, not even if the load fails
         if found is not None and found.entry is not None:
@@ -203,7 +206,7 @@ class Engine:
             if not self.process.near.ledger.quiet(key, tags, since=found.mark):
                 old = found = None  # changed since it was looked at: who joins the flight must not get it
         flight = self.process.begin(key, call, old=old, refresh=refresh, found=found)
-        flight.kept = refresh
+        flight.kept = kept
         self.authority.start(flight)
         return flight
 
@@ -221,11 +224,9 @@ class Engine:
             return None
         if verdict is EARLY:
             self._note_head_start(call, entry)
-        flight = self.start(key, call, old=entry, refresh=True, found=found)
-        if call.policy.refresh == "background":
-            return None
-        flight.kept = False
-        return flight
+        background = call.policy.refresh == "background"
+        flight = self.start(key, call, old=entry, refresh=True, kept=background, found=found)
+        return None if background else flight
 
     def _note_head_start(self, call: Call, entry: Entry) -> None:
         head_start = entry.fresh_until - self.process.clock.monotonic()
@@ -280,7 +281,6 @@ class Engine:
         if flight is None:
             entry, _ = self.judge(key, call.policy)
             flight = self.start(key, call, old=entry, refresh=True)
-            flight.kept = False
         flight.forced = True
         return (await self._wait(flight, call)).value
 
@@ -295,8 +295,7 @@ class Engine:
                 call = call_of(key)
                 entry, _ = self.judge(key, call.policy)
                 flight = self.start(key, call, old=entry, refresh=True)
-                flight.kept = False
-            flight.forced = True
+                flight.forced = True
             flights[key] = flight
         await join_all(flights.values())
         return {key: flight.result().value for key, flight in flights.items()}

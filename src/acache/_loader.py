@@ -163,7 +163,7 @@ class Loader:
         if isinstance(outcome, Failed):
             call, error = flight.call, outcome.error
             name, kind = call.tally.name, type(error).__name__
-            if flight.refresh and not flight.waiting:
+            if flight.refresh and flight.kept and not flight.waiting:
                 event: Event = RefreshFailed(function=name, key=flight.key, error=kind, cause=error)
             else:
                 now = self._process.clock.monotonic()

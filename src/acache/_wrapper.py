@@ -92,6 +92,10 @@ class WrappedMethod:
             held = instance.__dict__[self._slot] = Held(instance, self._dress(instance))
         return held.wrapper
 
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Refuse: nobody comes here but a classmethod around it, from Python 3.13."""
+        raise TypeError(NO_CLASSMETHOD)
+
     def _dress(self, instance: object) -> Any:
         return self._dress_for(MethodType(self._function, instance), instance)
 
