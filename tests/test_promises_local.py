@@ -165,6 +165,31 @@ async def test_p1_no_stale_value_survives_an_invalidation_that_races_with_a_fail
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("ending", ["fails", "takes too long"])
+async def test_p1_no_old_value_covers_for_a_load_after_its_late_tag_was_invalidated(
+    cache, clock, load, turn, ending
+):
+    await cache.set("k", "old", ttl=1, stale_if_error=60, tags=["late"])
+    clock.advance(2)
+    before = reading(cache, load, stale_if_error=60)
+    await turn()
+    await cache.invalidate(tags=["late"])
+    if ending == "fails":
+        after = reading(cache, load, stale_if_error=60)
+        await turn()
+        load.error = ValueError("down")
+        load.gate.set()
+        assert await before[0] == "old"
+        with pytest.raises(ValueError):
+            await after[0]
+    else:
+        with pytest.raises(LoadTimeout):
+            await read(cache, load, stale_if_error=60, soft_timeout=0, timeout=0.001)
+        load.gate.set()
+        assert await before[0] == 1
+
+
+@pytest.mark.asyncio
 async def test_p1_an_invalidation_of_another_key_harms_no_load(cache, load, turn):
     waiting = reading(cache, load, tags=["t"])
     await turn()

@@ -21,7 +21,7 @@ from acache._entry import Entry
 from acache._ledger import Ledger
 from acache._loading import LOADING
 from acache._near import Near
-from acache._policy import FRESH, Policy, Verdict
+from acache._policy import FRESH, Policy, Verdict, unique
 from acache._singleflight import Flight, Flights, refuse_if_running, running_loop
 from acache._slots import Slots
 from acache._stats import Tally
@@ -121,7 +121,8 @@ class CacheFlight(Flight[Arrival]):
         self.refresh = refresh  # nobody needs its result: what stands can be served
         self.started = now
         self.nested = inside_a_load()  # it runs in that one's slot
-        self.tags = call.tags
+        # Also those of the old value, which is served if the load fails or takes too long.
+        self.tags = call.tags if old is None else unique((*call.tags, *old.tags))
         self.forced = False  # somebody wants it loaded, whatever is stored
         self.elected = False  # one waiter has been chosen to have the found entry refreshed
         self.on_void: Callable[[], object] | None = None  # told once, when it becomes void
