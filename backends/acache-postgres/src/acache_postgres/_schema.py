@@ -23,7 +23,8 @@ _COLUMNS = """
 SELECT a.attname::text AS name, quote_ident(n.nspname) || '.' || quote_ident(t.typname) AS type,
   coalesce(b.typname, t.typname)::text AS base, t.typcategory::text AS category,
   t.typarray <> 0 AS listed,
-  a.attgenerated <> '' OR a.attidentity = 'a' AS generated, NOT coalesce(c.collisdeterministic, true) AS collated
+  a.attgenerated <> '' OR a.attidentity = 'a' AS generated,
+  NOT coalesce(c.collisdeterministic, true) AS collated
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_type b ON b.oid = t.typbasetype LEFT JOIN pg_collation c ON c.oid = a.attcollation
 WHERE a.attrelid = $1::int8 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum

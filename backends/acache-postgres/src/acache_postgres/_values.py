@@ -48,7 +48,9 @@ def giver(base: str, category: str, codecs: Codecs) -> Give | None:
     return _mapping if category == "C" else None
 
 
-def taken(base: str, category: str, value: object, codecs: Codecs) -> object:
+def taken(  # noqa: PLR0911 - one return for each kind of column
+    base: str, category: str, value: object, codecs: Codecs
+) -> object:
     """Return what asyncpg takes for *value* in a column of this type. Raises `Unfit`.
 
     Also where asyncpg would cut off what does not fit: the fraction of a number, the time of a day."""
@@ -144,7 +146,9 @@ def _mapping(held: Mapping[str, object] | None) -> object:
 
 def _each(held: Sequence[Any], give: Give) -> list[object]:
     """Return an array of any dimensions with *give* applied to its elements."""
-    return [_each(part, give) if isinstance(part, list) else give(part) for part in held]
+    return [
+        _each(cast("Sequence[Any]", part), give) if isinstance(part, list) else give(part) for part in held
+    ]
 
 
 def _listed(base: str, value: object, codecs: Codecs) -> object:
@@ -154,10 +158,12 @@ def _listed(base: str, value: object, codecs: Codecs) -> object:
     as_json = codecs.text(element)
 
     def one(part: object) -> object:
-        if isinstance(part, list | tuple) and not as_json:
-            return list(map(one, cast("Sequence[object]", part)))
-        if part is not None and as_json:
+        if part is None:
+            return None
+        if as_json:
             return to_json(part)
+        if isinstance(part, list | tuple):
+            return list(map(one, cast("Sequence[object]", part)))
         return part.value if isinstance(part, Enum) else part
 
     return list(map(one, cast("Sequence[object]", value)))

@@ -142,7 +142,7 @@ async def removed(
         gone = await connection.fetch(_sql.delete(plan, guarded=versions is not None), *arrays, *guards)
         left = await read(connection, plan, (), keys) if versions is not None else {}
         # Without a version of its own a removal outlives what it removed.
-        graves = (
+        graves: dict[Any, int] = (
             {order[number - 1]: version for number, version in gone if version is not None}
             if versions is None
             else {key: versions[key] for key in order if key not in left}

@@ -186,7 +186,11 @@ class PostgresChanges:
             await install(connection, tables)
         self._found = {found.triggers.channel: found for found in tables}
         lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: lost.set())
+
+        def ended(_: object) -> None:
+            lost.set()
+
+        connection.add_termination_listener(ended)
         for channel in self._found:
             await connection.add_listener(channel, self._heard)
         return lost
