@@ -2,10 +2,11 @@
 
 import asyncio
 
+import anyio
 import pytest
 
 from acache import MISSING, Cache, MemoryStore, Policy, loading
-from acache.errors import LoadTimeout, RecursiveLoad
+from acache.errors import LoadCancelled, LoadTimeout, RecursiveLoad
 from acache.events import (
     Cleared,
     HeadStartTooLong,
@@ -14,6 +15,7 @@ from acache.events import (
     LoadFinished,
     RefreshFailed,
     SetDiscarded,
+    StoreFailed,
 )
 from acache.testing import ManualClock
 
@@ -421,6 +423,65 @@ async def test_no_limit_may_be_written_as_none_or_as_infinity(cache, load):
     for number, limit in enumerate([None, float("inf")]):
         options = {"max_load_time": limit, "timeout": limit, "soft_timeout": limit}
         assert await read(cache, load, str(number), **options) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_load_that_is_cancelled_from_within_is_a_failed_load(cache, clock, events):
+    async def load(*_):
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    options = {"ttl": 1, "stale_while_revalidate": 5, "stale_if_error": 60}
+    await cache.set_many({"k": "old", "row": "old"}, **options)
+    for age in (2, 10):
+        clock.advance(age)
+        assert await read(cache, load, **options) == "old"
+        assert await cache.get_or_load_many(["row"], load, **options) == {"row": "old"}
+    assert cache.stats().errors == 4
+    assert {event.error for event in of(events, LoadFailed)} == {"LoadCancelled"}
+    with pytest.raises(LoadCancelled, match="the load of 'other' was cancelled from within"):
+        await read(cache, load, "other", **options)
+
+
+@pytest.mark.asyncio
+async def test_a_scope_that_a_load_cancels_itself_is_its_own_affair(cache):
+    async def load():
+        with anyio.move_on_after(0):
+            await asyncio.sleep(60)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await asyncio.sleep(60)
+        return "done"
+
+    assert await read(cache, load) == "done"
+
+
+@pytest.mark.asyncio
+async def test_an_elected_caller_gets_the_old_value_also_if_the_cache_is_closed(clock, load, turn):
+    cache = Cache(clock=clock)
+    await cache.set("k", "old", ttl=10, stale_while_revalidate=50)
+    clock.advance(11)
+    task = asyncio.create_task(read(cache, load, ttl=10, stale_while_revalidate=50))
+    await turn()
+    await cache.aclose()
+    assert await task == "old"
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_refuses_a_value_does_not_fail_the_read(clock, load):
+    def weigh(key, value):
+        raise ZeroDivisionError
+
+    load.gate.set()
+    seen = []
+    async with Cache(MemoryStore(max_weight=5, weigh=weigh), clock=clock) as cache:
+        cache.subscribe(seen.append)
+        assert await read(cache, load) == 1
+        assert [event.error for event in of(seen, StoreFailed)] == ["ZeroDivisionError"]
+        assert [event.stored for event in of(seen, LoadFinished)] == [False]
+        with pytest.raises(ZeroDivisionError):
+            await cache.set("k", 1, ttl=60)
+        assert await cache.get("k", MISSING) is MISSING
 
 
 # --- recursion --------------------------------------------------------------------------------------

@@ -14,6 +14,18 @@ from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import Event, LoadFailed, RefreshFailed
 
 
+def failure_of(error: BaseException, key: str) -> Exception | None:
+    """Return what those who wait for a load get for *error*; None if it ends the task, not the load."""
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+        cancelled = LoadCancelled(f"the load of {key!r} was cancelled from within")
+        cancelled.__cause__ = error
+        return cancelled
+    return None
+
+
 class Loader:
     """Turns a flight's call into an outcome. Errors are outcomes; cancellation comes out."""
 
@@ -144,9 +156,12 @@ class Loader:
                     LOADING.reset(token)
             delta = process.clock.monotonic() - born
             tags = said.all_tags
-        except Exception as error:  # noqa: BLE001 - an outcome: it goes to those who wait
+        except BaseException as error:
+            failure = failure_of(error, key)
+            if failure is None:
+                raise
             call.tally.errors += 1
-            return Failed(error=error)
+            return Failed(error=failure)
         call.tally.load_time.add(delta)
         return Loaded(
             value=value,
