@@ -1,0 +1,139 @@
+"""Loading from a database: concurrent reads of different rows as one query, against a query each."""
+
+import argparse
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+
+import aiosqlite
+import asyncpg
+
+from acache import Cache, ReadThrough
+from acache.protocols import Source
+from acache_postgres import PostgresTable
+from acache_sqlite import SQLiteTable
+from benchmarks import _measure as measure
+from benchmarks._postgres import postgres
+from benchmarks._table import Row, at_least
+
+SUITE = "sql"
+READERS = 1_000
+ROWS = 50_000
+POOL = 10
+TARGETS = {"PostgreSQL": 6.0, "SQLite": 4.0}
+SELECT = "SELECT id, name, email, age, score FROM users WHERE id = "
+TABLE = """
+CREATE TABLE users (id {bigint} PRIMARY KEY, name text NOT NULL, email text, age integer, score {double});
+"""
+Read = Callable[[int], Awaitable[object]]
+Users = Source[int, dict[str, object]]
+
+
+async def run(options: argparse.Namespace) -> list[Row]:
+    """Return every row of the suite."""
+    rows = await on_postgres(options.rounds)
+    return rows + await on_sqlite(options.rounds)
+
+
+async def on_postgres(rounds: int) -> list[Row]:
+    """Measure against `fetchrow` over a pool."""
+    fill = (
+        f"INSERT INTO users SELECT n, 'user ' || n, n || '@example.org', n % 90, n / 7.0 "
+        f"FROM generate_series(0, {ROWS - 1}) n; ANALYZE users"
+    )
+    with postgres() as server:
+        server.psql(TABLE.format(bigint="bigint", double="double precision") + fill)
+        async with (
+            asyncpg.create_pool(server.url, min_size=POOL, max_size=POOL) as pool,
+            PostgresTable[int, dict[str, object]](server.url, "users", pool_size=POOL) as table,
+        ):
+            return await compared(
+                "PostgreSQL", "fetchrow over a pool", lambda n: pool.fetchrow(SELECT + "$1", n), table, rounds
+            )
+
+
+async def on_sqlite(rounds: int) -> list[Row]:
+    """Measure against selects over one aiosqlite connection."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "users.db")
+        connection = sqlite3.connect(path)
+        connection.executescript(TABLE.format(bigint="integer", double="real"))
+        made = ((n, f"user {n}", f"{n}@example.org", n % 90, n / 7.0) for n in range(ROWS))
+        connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?, ?)", made)
+        connection.commit()
+        connection.close()
+        async with (
+            aiosqlite.connect(path) as single,
+            SQLiteTable[int, dict[str, object]](path, "users") as table,
+        ):
+            return await compared(
+                "SQLite",
+                "aiosqlite selects",
+                lambda n: single.execute_fetchall(SELECT + "?", (n,)),
+                table,
+                rounds,
+            )
+
+
+async def compared(name: str, rival: str, single: Read, table: Users, rounds: int) -> list[Row]:
+    """Measure concurrent reads of rows that nobody has read yet: ours, theirs and the bare query."""
+    async with Cache(f"memory://?max_entries={ROWS}") as cache:
+        users = ReadThrough(cache, table, key="user:{}", ttl=300)
+
+        async def batch(ids: range) -> None:
+            await table.load(ids)
+
+        times = await measure.interleaved(
+            {
+                "acache": each(users.get),
+                "single": each(single),
+                "one query": together(batch),
+            },
+            rounds,
+        )
+        assert cache.stats().loads == rounds
+    ratio, spread = measure.ratios(times["single"], times["acache"])
+    rows = [
+        Row(suite=SUITE, name=f"{name}: {what}", value=measure.median(times[which]) * 1e6, unit="µs a row")
+        for which, what in (
+            ("acache", "get of ReadThrough"),
+            ("single", rival),
+            ("one query", "load of the table"),
+        )
+    ]
+    title = f"{name}: {READERS:,} concurrent gets vs {rival}"
+    return [*rows, at_least(SUITE, title, ratio, TARGETS[name], spread=spread)]
+
+
+def each(read: Read) -> measure.Timed:
+    """Return what reads many rows at the same time, others in each round."""
+    fresh = _ranges()
+
+    async def run() -> float:
+        ids = next(fresh)
+        start = perf_counter()
+        await asyncio.gather(*map(read, ids))
+        return (perf_counter() - start) / READERS
+
+    return run
+
+
+def together(load: Callable[[range], Awaitable[None]]) -> measure.Timed:
+    """Return what reads as many in one call."""
+    fresh = _ranges()
+
+    async def run() -> float:
+        ids = next(fresh)
+        start = perf_counter()
+        await load(ids)
+        return (perf_counter() - start) / READERS
+
+    return run
+
+
+def _ranges() -> Iterator[range]:
+    return (range(first, first + READERS) for first in map(lambda n: n * READERS % ROWS, count()))
