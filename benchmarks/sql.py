@@ -136,4 +136,4 @@ def together(load: Callable[[range], Awaitable[None]]) -> measure.Timed:
 
 
 def _ranges() -> Iterator[range]:
-    return (range(first, first + READERS) for first in map(lambda n: n * READERS % ROWS, count()))
+    return (range(first, first + READERS) for first in (n * READERS % ROWS for n in count()))

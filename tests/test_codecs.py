@@ -118,7 +118,7 @@ class Model(pydantic.BaseModel):
 
 MODEL = Model(id=1, fullName="Ada", tags={"a"}, parent=Model(id=2, fullName="Bob"))
 ADA = User(id=1, name="Ada", born=date(1815, 12, 10), addresses=[Address("London", "W1")])
-NAIVE = datetime(2024, 2, 29, 12, 30, 1, 5)  # noqa: DTZ001 - databases have such
+NAIVE = datetime(2024, 2, 29, 12, 30, 1, 5)
 EAST = timezone(timedelta(hours=5, minutes=45))
 
 GOOD = [

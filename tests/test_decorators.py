@@ -36,7 +36,10 @@ def get_user(cache):
 def test_a_cached_function_is_a_coroutine_function_with_the_same_face(get_user):
     assert inspect.iscoroutinefunction(get_user)
     assert asyncio.iscoroutinefunction(get_user)
-    assert str(inspect.signature(get_user)) == "(user_id: int, /, name: str = 'Ann', *, upper: bool = False) -> str"
+    assert (
+        str(inspect.signature(get_user))
+        == "(user_id: int, /, name: str = 'Ann', *, upper: bool = False) -> str"
+    )
     assert (get_user.__name__, get_user.__doc__) == ("get_user", "Return a user.")
     assert get_user.__module__ == __name__
     assert get_user.__annotations__ == {"user_id": int, "name": str, "upper": bool, "return": str}

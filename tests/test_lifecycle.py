@@ -48,7 +48,9 @@ def test_what_an_ended_loop_left_behind_is_forgotten():
     async def come():
         assert await cache.get("x", MISSING) is MISSING
         assert cache.stats().loading == 0
-        return await asyncio.wait_for(cache.get_or_load("k", lambda: asyncio.sleep(0, 1), ttl=60, tags=["t"]), 5)
+        return await asyncio.wait_for(
+            cache.get_or_load("k", lambda: asyncio.sleep(0, 1), ttl=60, tags=["t"]), 5
+        )
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(leave())
@@ -177,7 +179,9 @@ async def test_closing_ends_loads_and_their_waiters_and_leaves_no_task(clock, lo
     await cache.aclose()
     results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     # Without a step only an eager task has called by then.
-    assert {type(result) for result in results} <= ({CacheClosed, LoadCancelled} if steps == 0 else {LoadCancelled})
+    assert {type(result) for result in results} <= (
+        {CacheClosed, LoadCancelled} if steps == 0 else {LoadCancelled}
+    )
     assert issubclass(LoadCancelled, CacheError)
     await turn()
     assert load.running == 0
@@ -399,6 +403,10 @@ def test_after_a_fork_parent_and_child_go_on_each_for_itself():
         print("fine")
         """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", dedent(program)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("fine\n", "", 0)

@@ -23,7 +23,9 @@ def saying(say, value="v"):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(("ttl", "alive", "gone"), [(5, 4.9, 5), (timedelta(minutes=2), 119, 120), (60.0, 59, 60)])
+@pytest.mark.parametrize(
+    ("ttl", "alive", "gone"), [(5, 4.9, 5), (timedelta(minutes=2), 119, 120), (60.0, 59, 60)]
+)
 async def test_it_may_set_the_ttl(cache, clock, ttl, alive, gone):
     await read(cache, saying(lambda load: setattr(load, "ttl", ttl)), beta=0)
     clock.advance(alive)

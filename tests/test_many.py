@@ -48,7 +48,9 @@ def rows(cache, table):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, iter, dict.fromkeys, lambda ids: (n for n in ids)])
+@pytest.mark.parametrize(
+    "kind", [list, tuple, set, frozenset, iter, dict.fromkeys, lambda ids: (n for n in ids)]
+)
 async def test_ids_may_be_any_iterable(rows, table, kind):
     assert await rows(kind([1, 2, 3])) == {1: "row 1", 2: "row 2", 3: "row 3"}
     assert table.asked == [[1, 2, 3]]
@@ -88,7 +90,9 @@ async def test_callers_of_one_tick_share_one_call(rows, table):
 
 
 @pytest.mark.asyncio
-async def test_who_comes_after_the_batch_departed_joins_what_is_in_it_and_asks_for_the_rest(rows, table, turn):
+async def test_who_comes_after_the_batch_departed_joins_what_is_in_it_and_asks_for_the_rest(
+    rows, table, turn
+):
     table.gate.clear()
     first = asyncio.create_task(rows([1, 2]))
     await turn()
@@ -249,7 +253,9 @@ async def test_a_loader_that_returns_no_mapping_is_told_so(cache, answer):
     async def load(ids: list[int]):
         return answer
 
-    with pytest.raises(TypeError, match=r"load must return a mapping from id to value, not (list|NoneType|int)"):
+    with pytest.raises(
+        TypeError, match=r"load must return a mapping from id to value, not (list|NoneType|int)"
+    ):
         await asyncio.wait_for(load([1]), 5)
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from acache.codecs import same
 
 PARIS = ZoneInfo("Europe/Paris")
-NAIVE = datetime(2024, 10, 27, 2, 30)  # noqa: DTZ001 - databases have such
+NAIVE = datetime(2024, 10, 27, 2, 30)
 
 
 class Flag(enum.Flag):

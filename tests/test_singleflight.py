@@ -357,7 +357,17 @@ ERRORS = [
 
 
 def facts(error):
-    names = ("code", "errno", "strerror", "filename", "filename2", "characters_written", "disk", "name", "path")
+    names = (
+        "code",
+        "errno",
+        "strerror",
+        "filename",
+        "filename2",
+        "characters_written",
+        "disk",
+        "name",
+        "path",
+    )
     names += ("obj", "lineno", "offset", "reason", "start", "end", "exceptions")
     return type(error), str(error), error.args, {name: getattr(error, name, None) for name in names}
 

@@ -137,7 +137,10 @@ async def test_a_load_inside_a_load_runs_in_its_slot(clock):
             return {n: await factorial(n) for n in ids}
 
         assert await asyncio.wait_for(factorial(5), 5) == 120
-        assert await asyncio.wait_for(cache.get_or_load("m", lambda: many([3, 4]), ttl=60), 5) == {3: 6, 4: 24}
+        assert await asyncio.wait_for(cache.get_or_load("m", lambda: many([3, 4]), ttl=60), 5) == {
+            3: 6,
+            4: 24,
+        }
 
 
 @pytest.mark.asyncio

@@ -268,7 +268,14 @@ def test_a_quantile_is_right_to_nine_percent_over_any_range():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "–"), (1.234, "1.23 s"), (0.0123, "12.3 ms"), (4.2e-5, "42 µs"), (3e-7, "300 ns"), (-0.5, "-500 ms")],
+    [
+        (0, "–"),
+        (1.234, "1.23 s"),
+        (0.0123, "12.3 ms"),
+        (4.2e-5, "42 µs"),
+        (3e-7, "300 ns"),
+        (-0.5, "-500 ms"),
+    ],
 )
 def test_durations_are_written_as_people_write_them(seconds, text):
     assert duration(seconds) == text

@@ -20,7 +20,7 @@ from acache.errors import UncacheableArgument
 
 HERE = __name__
 UUID_4 = UUID("2f1e7a44-8a0f-4f5b-9c1e-0123456789ab")
-NAIVE = datetime(2024, 5, 6)  # noqa: DTZ001 - its text must differ from that of an aware one
+NAIVE = datetime(2024, 5, 6)
 PARIS = timezone(timedelta(hours=1))
 
 

@@ -306,7 +306,9 @@ async def test_a_load_under_a_fence_is_coalesced_but_not_kept(cache, events, loa
         load.gate.set()
         assert await asyncio.gather(*tasks) == [1] * 3
     assert load.runs == 1
-    assert [event.reason for event in events if isinstance(event, SetDiscarded)] == ["a writer is at work on it"]
+    assert [event.reason for event in events if isinstance(event, SetDiscarded)] == [
+        "a writer is at work on it"
+    ]
 
 
 @pytest.mark.asyncio

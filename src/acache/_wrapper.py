@@ -92,7 +92,7 @@ class WrappedMethod:
             held = instance.__dict__[self._slot] = Held(instance, self._dress(instance))
         return held.wrapper
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, *_: Any, **__: Any) -> Any:
         """Refuse: nobody comes here but a classmethod around it, from Python 3.13."""
         raise TypeError(NO_CLASSMETHOD)
 

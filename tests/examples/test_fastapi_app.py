@@ -53,7 +53,7 @@ async def served(app):
 
 async def until(true, seconds=20):
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for is another side's doing
+        while not true():
             await asyncio.sleep(0.001)
 
 

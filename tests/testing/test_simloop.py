@@ -333,7 +333,7 @@ def test_under_pct_a_polling_task_does_not_starve_the_one_it_waits_for():
             done.append(True)
 
         task = asyncio.create_task(work())
-        while not done:  # noqa: ASYNC110 - polling is the point
+        while not done:
             await asyncio.sleep(0)
         await task
         return done
@@ -400,7 +400,7 @@ def test_a_livelock_says_who_was_busy():
 
     async def main():
         try:
-            while True:  # noqa: ASYNC110 - never done is the point
+            while True:
                 await asyncio.sleep(0)
         finally:
             ended.append("by the runner")

@@ -9,7 +9,7 @@ from fleet_register import Register
 
 sys.path.append(str(Path(__file__).parents[1]))  # where the launcher is
 
-from valkey_server import valkey  # noqa: E402
+from valkey_server import valkey
 
 
 @pytest.fixture(scope="module")
