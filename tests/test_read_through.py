@@ -7,6 +7,7 @@ import pytest
 
 from acache import MISSING, ReadThrough
 from acache.errors import (
+    CacheClosed,
     InvalidTemplate,
     LoadTimeout,
     NoInvalidationPlan,
@@ -14,6 +15,7 @@ from acache.errors import (
     SourceUnavailable,
     UncacheableArgument,
 )
+from acache.testing import override
 
 
 class Table:
@@ -174,3 +176,37 @@ async def test_it_closes_nothing_that_was_lent(cache, table):
     await rows.aclose(timeout=1)
     assert await rows.get(1) == "row 1"
     assert await cache.get("row:1") == "row 1"
+
+
+@pytest.mark.asyncio
+async def test_hits_are_counted_and_sampled_as_those_of_a_function(cache, rows, table):
+    await rows.get(1)
+    for hits in range(1, 2_100):
+        assert await rows.get(1) == "row 1"
+        if hits in {1, 1023, 1024, 1025, 2048, 2049}:
+            assert cache.stats().hits == hits
+    (row,) = cache.report().functions
+    assert (row.stats.hits, row.stats.misses, row.stats.loads) == (2_099, 1, 1)
+    assert cache._engine.process.tallies[row.name].hit_time.count == 2
+
+
+@pytest.mark.asyncio
+async def test_hits_end_where_those_of_a_function_do(cache, clock, table):
+    rows = ReadThrough(cache, table, key="row:{}", ttl=10, version="2")
+    await cache.set("row:1", "of another version", ttl=60)
+    assert await rows.get(1) == "row 1"
+    clock.advance(11)
+    assert await rows.get(1) == "row 1"
+    assert table.asked == [[1], [1]]
+    with cache.disabled():
+        await rows.get(1)
+    with override(cache):
+        await rows.get(1)
+    assert len(table.asked) == 4
+    await cache.aclose()
+    for call in (rows.get(1), rows.get_many([1]), rows.invalidate(1)):
+        with pytest.raises(CacheClosed):
+            await call
+    async with cache:
+        assert await rows.get(1) == "row 1"
+    assert len(table.asked) == 4
