@@ -455,7 +455,7 @@ async def test_entering_is_cancelled_without_a_trace(server, url, heard, admin):
         for _ in range(turns):
             await asyncio.sleep(0)
         entering.cancel()
-        if not (await asyncio.gather(entering, return_exceptions=True))[0] is changes:
+        if (await asyncio.gather(entering, return_exceptions=True))[0] is not changes:
             assert not changes._tasks
         else:
             await changes.__aexit__(None, None, None)

@@ -1,10 +1,8 @@
 """Hand-written SQL keeps the sources' contract, as far as its statements do."""
 
-import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from acache.errors import ConfigurationError, SourceRefused

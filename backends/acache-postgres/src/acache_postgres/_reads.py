@@ -13,7 +13,7 @@ from acache_postgres._errors import Unfit, is_data
 from acache_postgres._keys import BoundKey, columns_of
 from acache_postgres._reading import Reading, Row
 from acache_postgres._sql import Column, Plan
-from acache_postgres._values import Codecs, part_taken
+from acache_postgres._values import INTEGERS, Codecs, part_taken
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -84,11 +84,13 @@ async def of_possible(
 def parts(keys: Mapping[K, BoundKey], planned: Planned[V]) -> dict[K, BoundKey]:
     """Return those of *keys* whose parts the columns may hold, with what asyncpg takes for them."""
     kinds = [(column.base, column.category) for column in planned.plan.key]
+    if kinds[0][0] in INTEGERS and len(kinds) == 1 and all(type(part) is int for (part,) in keys.values()):
+        return dict(keys)  # what most keys are, and nothing to do
     found: dict[K, BoundKey] = {}
     for key, bound in keys.items():
         with suppress(Unfit):
             found[key] = tuple(
-                part_taken(*kind, part, planned.codecs) for kind, part in zip(kinds, bound, strict=True)
+                [part_taken(*kind, part, planned.codecs) for kind, part in zip(kinds, bound, strict=True)]
             )
     return found
 

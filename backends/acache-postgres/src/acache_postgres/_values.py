@@ -20,7 +20,7 @@ Give = Callable[[Any], object]
 
 _JSON = frozenset({"json", "jsonb"})
 _TEXT = frozenset({"S", "E"})
-_INTEGERS = frozenset({"int2", "int4", "int8"})
+INTEGERS = frozenset({"int2", "int4", "int8"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def taken(  # noqa: PLR0911 - one return for each kind of column
     Also where asyncpg would cut off what does not fit: the fraction of a number, the time of a day."""
     if value is None:
         return None
-    if base in _INTEGERS:
+    if base in INTEGERS:
         return value if type(value) is int else _integer(value)
     if base in _JSON:
         return to_json(value) if codecs.text(base) else plain(value)
