@@ -506,6 +506,17 @@ async def test_functions_of_a_factory_with_templates_of_their_own_stay_connected
 
 
 @pytest.mark.asyncio
+async def test_one_function_may_be_cached_twice_and_a_partial_at_all(cache):
+    async def get(a, b=0):
+        return a, b
+
+    one, two = cache.cached("one:{a}", ttl=60)(get), cache.cached("two:{a}:{b}", ttl=60)(get)
+    three = cache.cached("three:{b}", ttl=60)(partial(get, 7))
+    assert [await one(1), await two(1, 2), await three(b=3), await get(1)] == [(1, 0), (1, 2), (7, 3), (1, 0)]
+    assert (one.key(1), two.key(1, 2), three.key(b=3)) == ("one:1", "two:1:2", "three:3")
+
+
+@pytest.mark.asyncio
 async def test_a_function_and_a_batch_function_may_share_a_template(cache):
     @cache.cached("user:{user_id}", ttl=60)
     async def one(user_id: int):

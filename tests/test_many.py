@@ -295,6 +295,18 @@ async def test_what_is_no_iterable_of_ids_is_refused(rows, ids, kind):
 
 
 @pytest.mark.asyncio
+async def test_an_id_that_cannot_be_hashed_is_refused_each_time_and_holds_nobody_up(cache):
+    @cache.cached_many("n:{}", ttl=60)
+    async def load(ids):
+        return {"never": "called"}
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match="unhashable"):
+            await asyncio.wait_for(load([[1]]), 5)
+    assert (cache.stats().loading, cache.stats().loads) == (0, 0)
+
+
+@pytest.mark.asyncio
 async def test_an_id_without_text_is_refused_and_nothing_is_loaded(rows, table):
     with pytest.raises(UncacheableArgument, match="an item of argument 'ids'"):
         await rows([1, object()])

@@ -7,6 +7,7 @@ store (`_fleet`)."""
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from acache._elsewhere import Elsewhere
 from acache._entry import Entry
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
 from acache._process import Arrival, CacheFlight, Call, Found, Process, inside_a_load
@@ -69,6 +70,10 @@ class Authority(Protocol):
         self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
     ) -> None:
         """Drop *keys* and *tags*, but for entries that are still those of the receipts in *keep*."""
+        ...
+
+    async def explain(self, key: str) -> Elsewhere | None:
+        """Return what else than near knows of *key*."""
         ...
 
     async def aclose(self) -> None:
@@ -162,9 +167,15 @@ class Engine:
         Others leave that to a flight, which goes on when they have gone."""
         return policy.patient and self.process.flights.get(key) is None
 
-    def _note_miss(self, key: str, old: Entry | None, call: Call | None = None) -> None:
+    def _note_miss(
+        self, key: str, old: Entry | None, call: Call | None = None, found: Found | None = None
+    ) -> None:
         """Remember why a read of *key* found nothing of use, for `explain`."""
-        if old is None:
+        if found is not None and not found.trusted:
+            reason = "the remote store is away, or has not heard of an invalidation yet"
+        elif old is None and found is not None and found.data is not None:
+            reason = "invalidated, or stored by another version or as another type"
+        elif old is None:
             heard = not self.process.drops.quiet(key, () if call is None else call.tags, since=0)
             reason = "invalidated" if heard else "not cached: never stored, or evicted"
         elif call is not None and old.version != call.policy.version:
@@ -207,7 +218,11 @@ class Engine:
                 old = found = None  # changed since it was looked at: who joins the flight must not get it
         flight = self.process.begin(key, call, old=old, refresh=refresh, found=found)
         flight.kept = kept
-        self.authority.start(flight)
+        try:
+            self.authority.start(flight)
+        except BaseException:  # such as an id that cannot be hashed: nobody must wait for it
+            self.process.flights.forget(flight)
+            raise
         return flight
 
     def serve(
@@ -357,7 +372,7 @@ class Engine:
         self, key: str, call: Call, old: Entry | None, found: Found | None = None
     ) -> tuple[bool, CacheFlight]:
         """Join the flight of *key*, or start one; say which."""
-        self._note_miss(key, old, call)
+        self._note_miss(key, old, call, found)
         flight = self._joinable(key)
         if flight is None:
             return False, self.start(key, call, old=old, found=found)
