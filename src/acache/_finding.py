@@ -7,6 +7,7 @@ came, and is held near only if nothing was heard of it since it was asked for.""
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from acache._elsewhere import Elsewhere
 from acache._entry import Entry
 from acache._envelope import Stored
 from acache._memory import MemoryStore
@@ -16,8 +17,9 @@ from acache._policy import FRESH, GRACE, MISS, Policy, decide, unique
 from acache._process import Call, Found, Process
 from acache._remote import SPACE, Looked, Looks, Remote
 from acache._types import MISSING
-from acache.errors import CodecError
+from acache.errors import CodecError, StoreUnavailable
 from acache.events import EntryRejected
+from acache.protocols import ClaimKind
 
 UNTRUSTED: Final = Found(verdict=MISS, trusted=False)
 ABSENT: Final = Found(verdict=MISS)
@@ -181,6 +183,38 @@ class Finder:
                 entries[key] = self._packer.entry(stored, value, beta=1.0)
                 self._process.near.put(key, entries[key], since=since)
         return entries
+
+    # --- for a reader who asks why ------------------------------------------------------------------
+
+    async def explain(self, key: str) -> Elsewhere:
+        """Return what stands on *key*; leaves no trace in figures and tells no event but of failures."""
+        pending = self._pending.covers(key, ())
+        stored, said = None, "nothing"
+        try:
+            (data,), _ = await self._remote.peek([key], [])
+            if data is not None:
+                try:
+                    stored, said = self._packer.open(key, data), "an entry"
+                except CodecError as error:
+                    said = f"refused: {error}"
+            tags = {} if stored is None else stored.tags
+            _, versions = await self._remote.peek([], [SPACE, *tags])
+            claims = await self._remote.claims(key)
+        except StoreUnavailable:
+            return Elsewhere(said="no answer", pending=pending)
+        leases = [claim for claim in claims if claim.kind is ClaimKind.LEASE]
+        return Elsewhere(
+            said=said,
+            entry=None if stored is None else self._packer.entry(stored, None, beta=1.0),
+            size=None if data is None else len(data),
+            codec=None if stored is None else stored.codec,
+            outdated=tuple(tag for tag, version in tags.items() if versions[tag] != version),
+            cleared=stored is not None and versions[SPACE] != stored.space,
+            holder=leases[0].token.hex() if leases else None,
+            held_for=leases[0].remaining if leases else None,
+            writers=sum(claim.kind is ClaimKind.FENCE for claim in claims),
+            pending=pending or (stored is not None and self._pending.covers(key, tags)),
+        )
 
     # --- while the remote store is away -------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from acache._elsewhere import Elsewhere
 from acache._entry import Entry
 from acache._feed import Hearing
 from acache._finding import Finder
@@ -255,6 +256,12 @@ class Fleet:
         reason = "another writer or an invalidation came between"
         self._process.emit(SetDiscarded(function="writing", key=key, reason=reason))
         return None
+
+    # --- explaining ---------------------------------------------------------------------------------
+
+    async def explain(self, key: str) -> Elsewhere:
+        """Return what the remote store says of *key*."""
+        return await self.finder.explain(key)
 
     # --- closing ------------------------------------------------------------------------------------
 

@@ -66,13 +66,12 @@ class Packer:
 
     def open(self, key: str, data: bytes) -> Stored:
         """Return what *data* says of itself; CodecError, and nothing else, for what is none of ours."""
-        stored = self._sealer.open(key, data)
-        if stored.codec != self._codec.name:
-            raise EnvelopeError("foreign")
-        return stored
+        return self._sealer.open(key, data)
 
     def value(self, stored: Stored, type: object) -> Any:
-        """Return the value of what was opened; CodecError if it is none of *type*."""
+        """Return the value of what was opened; CodecError if it is none of *type* or of another codec."""
+        if stored.codec != self._codec.name:
+            raise EnvelopeError("foreign")
         return None if stored.missing else self._decode(stored.payload, type)
 
     def calm(self, stored: Stored, beta: float) -> bool:

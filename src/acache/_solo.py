@@ -185,5 +185,8 @@ class Solo:
         for key, entry in spared.items():
             near.put(key, entry, since=near.ledger.mark)
 
+    async def explain(self, key: str) -> None:
+        """Near is all there is."""
+
     async def aclose(self) -> None:
         """Nothing was opened."""
