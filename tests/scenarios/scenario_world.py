@@ -3,7 +3,9 @@
 Rows are versions that only grow. The *floor* of a key is the version below which no read may answer
 that begins after an invalidation returned: at once in the invalidator's own process, after
 `MAX_STALENESS` in the others, whose near copies and running flights may lag so long. What is
-pending (P6) binds its own process at once, the others from when it has landed."""
+pending (P6) binds its own process at once, the others from when it has landed.
+
+A key such as "k:view" is cached apart from "k" and loaded from the same row, "k"."""
 
 import asyncio
 from collections import Counter
@@ -36,22 +38,28 @@ class Database:
         self.failing = False
         self.pace: tuple[float, ...] = (0, 0, 0.01, 0.03)  # seconds, one of them per load
 
-    async def read(self, key: str) -> int:
-        """Return the version of *key* as of one instant between two suspensions."""
+    async def read(self, row: str) -> int:
+        """Return the version of *row* as of one instant between two suspensions."""
         for _ in range(self.sim.random.randrange(3)):
             await asyncio.sleep(0)
         if self.failing:
             raise Oops
-        version = self.rows.get(key, 0)
+        version = self.rows.get(row, 0)
         await asyncio.sleep(self.sim.random.choice(self.pace))
         return version
 
     async def commit(self, key: str) -> int:
-        """Write a new version and return it."""
+        """Write a new version of the key's row and return it."""
         await asyncio.sleep(0)
-        version = self.rows[key] = self.rows.get(key, 0) + 1
+        row = row_of(key)
+        version = self.rows[row] = self.rows.get(row, 0) + 1
         await asyncio.sleep(0)
         return version
+
+
+def row_of(key: str) -> str:
+    """Return the row that *key* is loaded from."""
+    return key.partition(":")[0]
 
 
 class World:
@@ -86,7 +94,8 @@ class World:
     def lagging_floor(self, key: str) -> int:
         """Return the floor of *key* for a process that may lag."""
         late = self.sim.loop.time() - MAX_STALENESS
-        return max((version for at, other, version in self.history if other == key and at < late), default=0)
+        row = row_of(key)
+        return max((version for at, other, version in self.history if other == row and at < late), default=0)
 
     async def settle(self, *keys: str, patience: float = 3.0, **options) -> None:
         """End it: after every fence, lease and lag is over each process reads what the database holds."""
@@ -95,8 +104,10 @@ class World:
         for node in self.living():
             for key in keys:
                 value = await node.run(node.read(key, **options))
-                actual = self.database.rows.get(key, 0)
-                self.sim.check(value == actual, f"{node.name} keeps version {value} of {key!r}, it is {actual}")
+                actual = self.database.rows.get(row_of(key), 0)
+                self.sim.check(
+                    value == actual, f"{node.name} keeps version {value} of {key!r}, it is {actual}"
+                )
         await self.close()
 
     async def close(self) -> None:
@@ -132,7 +143,14 @@ class Node:
     """One process with its cache. *kind* is a key of STORES, or "local"."""
 
     def __init__(
-        self, world: World, process, *, near: bool = True, kind: str = "feed", policy: Policy = LONG, **options
+        self,
+        world: World,
+        process,
+        *,
+        near: bool = True,
+        kind: str = "feed",
+        policy: Policy = LONG,
+        **options,
     ) -> None:
         self.world = world
         self.process = process
@@ -142,7 +160,7 @@ class Node:
         self.events: Counter[str] = Counter()
         self.floor: dict[str, int] = {}
         self.owing = False  # an invalidation of this process has not landed
-        self.debts: list[tuple[str, int]] = []
+        self.debts: list[tuple[str, int]] = []  # rows and versions
         rng = world.sim.random
         if world.server is None or kind == "local":
             parts = {"store": "memory://"}
@@ -161,7 +179,7 @@ class Node:
         elif isinstance(event, InvalidationLanded):
             self.owing = False
             now = self.world.sim.loop.time()
-            self.world.history += [(now, key, version) for key, version in self.debts]
+            self.world.history += [(now, row, version) for row, version in self.debts]
             self.debts.clear()
 
     def spawn(self, work: Awaitable[object]) -> asyncio.Task:
@@ -176,7 +194,7 @@ class Node:
 
     def floor_of(self, key: str) -> int:
         """Return the version below which a read that begins now must not answer."""
-        return max(self.floor.get(key, 0), self.world.lagging_floor(key))
+        return max(self.floor.get(row_of(key), 0), self.world.lagging_floor(key))
 
     async def read(
         self, key: str, *, tags: Iterable[str] = (), late: Iterable[str] = (), policy: Policy | None = None
@@ -228,7 +246,7 @@ class Node:
         world.running[key] += 1
         world.most[key] = max(world.most[key], world.running[key])
         try:
-            version = await world.database.read(key)
+            version = await world.database.read(row_of(key))
             loading().tags.update(late)
             return version
         finally:
@@ -255,7 +273,13 @@ class Node:
         self.raise_floor(key, version)
 
     async def write(
-        self, key: str, *, tags: Iterable[str] = (), commit: bool = True, fail: bool = False, length: float = 0.01
+        self,
+        key: str,
+        *,
+        tags: Iterable[str] = (),
+        commit: bool = True,
+        fail: bool = False,
+        length: float = 0.01,
     ) -> None:
         """Write *key* inside a fence; *fail* after the database has committed."""
         version = 0
@@ -273,12 +297,13 @@ class Node:
         self.raise_floor(key, version)
 
     def raise_floor(self, key: str, version: int) -> None:
-        """Note that *version* of *key* was invalidated for by this process, now."""
-        self.floor[key] = max(self.floor.get(key, 0), version)
+        """Note that *version* of the key's row was invalidated for by this process, now."""
+        row = row_of(key)
+        self.floor[row] = max(self.floor.get(row, 0), version)
         if self.owing:
-            self.debts.append((key, version))
+            self.debts.append((row, version))
         else:
-            self.world.history.append((self.world.sim.loop.time(), key, version))
+            self.world.history.append((self.world.sim.loop.time(), row, version))
 
 
 async def all_wait(node: Node, key: str, count: int) -> list[asyncio.Task]:
@@ -289,7 +314,7 @@ async def all_wait(node: Node, key: str, count: int) -> list[asyncio.Task]:
         flight = flights.get(key)
         if flight is not None and flight.waiting == count:
             break
-        await node.world.sim.switch()
+        await asyncio.sleep(0.001)
     return tasks
 
 

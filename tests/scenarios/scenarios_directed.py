@@ -3,8 +3,9 @@
 import asyncio
 
 from scenario_registry import scenario
-from scenario_world import LONG, Oops, Policy, World
+from scenario_world import LONG, MAX_STALENESS, Oops, Policy, World
 
+from acache import loading
 
 IMPATIENT = LONG.over(Policy(timeout=60))  # looks inside a flight, so that it may give up waiting
 
@@ -75,18 +76,72 @@ async def refreshes_of_what_was_just_dropped(sim):
 
 @scenario("P1", "V16")
 async def an_inline_value_after_an_own_drop(sim):
-    """The message of an older store comes after this process's own invalidation, to a flight that waits for it."""
+    """The message of an older store comes after this process's own invalidation, to a flight that waits."""
     world = World(sim)
     world.database.pace = (0.02,)
     a, b = await world.nodes_named("ab")
     b.network.message_delay = 0.05
-    a.spawn(a.read("k"))
+    a.spawn(a.reads("k", 8, longest=0.01))
     b.spawn(b.reads("k", 2, longest=0.01))
     await asyncio.sleep(sim.random.choice((0.01, 0.02, 0.03)))
 
     async def change():
         await b.invalidate("k")
-        await b.reads("k", 6, longest=0.03)
+        await world.pause(0.02)
+        await b.reads("k", 4)
 
     b.spawn(change())
     await world.settle("k")
+
+
+@scenario("P1", "early_message")
+async def a_drop_that_takes_its_time(sim):
+    """Who hears of a drop reads again at once: the entry must be gone by then."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab")
+    await b.run(b.read("k"))
+    a.network.delays = {"drop": 0.01}
+    a.spawn(a.invalidate("k"))
+    b.spawn(b.reads("k", 8, longest=0.01))
+    await world.settle("k")
+
+
+AGEING = Policy(ttl=0.1, beta=0, stale_while_revalidate=600, max_load_time=None)
+
+
+@scenario("P1", "V17")
+async def a_refresh_that_is_not_put_near(sim):
+    """A refresh brings a value with another tag and may not put it near: the older copy must go all the same,
+    because nobody will drop it by that tag."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", policy=AGEING)
+
+    async def load():
+        version = await world.database.read("k")
+        loading().tags.update(["t"] if version else [])
+        return version
+
+    async def read(node):
+        floor = node.floor_of("k")
+        node.judge(
+            "k", await node.cache.get_or_load("k", load, policy=AGEING, refresh="background", type=int), floor
+        )
+
+    await a.run(read(a))
+    await asyncio.sleep(0.15)
+    world.database.rows["k"] = 1  # not told to anybody: the refresh finds it
+    world.database.pace = (0.03,)
+
+    async def reads():
+        for _ in range(8):
+            await read(a)
+            await asyncio.sleep(0.01)
+
+    a.spawn(reads())
+    sim.sometime(world.server.hang_up, within=25)
+    await sim.join()
+    await asyncio.sleep(0.2)
+    await b.run(b.invalidate("k", tag="t"))
+    await asyncio.sleep(MAX_STALENESS + 0.1)
+    await a.run(read(a))
+    await world.close()

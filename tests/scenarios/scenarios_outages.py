@@ -75,12 +75,13 @@ async def a_pending_invalidation_that_lands(sim):
     ways = sim.random.choice(({}, {"tags": ("t",)}, {"late": ("t",)}))
     await b.run(b.read("k", **ways))
     a.network.fail_next("drop", how=sim.random.choice(("refused", "lost")))
+    a.network.delays = {"peek": sim.random.choice((0, 0.02, 0.05))}
 
     async def life():
         await a.invalidate("k", tag="t" if ways else None)
-        for _ in range(6):
+        for _ in range(9):
             a.spawn(a.peek("k") if sim.random.random() < 0.4 else a.read("k", **ways))
-            await asyncio.sleep(sim.random.choice((0, 0, 0.05, 0.5, 1.0)))
+            await asyncio.sleep(sim.random.choice((0, 0.02, 0.1, 0.4, 0.5)))
 
     a.spawn(life())
     b.spawn(b.reads("k", 2, **ways))
@@ -168,7 +169,9 @@ async def no_read_fails(sim):
     """Whatever the store does - refuse, hang, lose, crawl, restart - every read brings a value."""
     world = World(sim)
     world.database.pace = (0, 0.01)
-    nodes = await world.nodes_named("ab", near=sim.random.random() < 0.5, kind=sim.random.choice(("feed", "leases", "plain")))
+    nodes = await world.nodes_named(
+        "ab", near=sim.random.random() < 0.5, kind=sim.random.choice(("feed", "leases", "plain"))
+    )
     for node in nodes:
         fail_sometimes(node, sim.random.choice((0.05, 0.3, 1.0)))
         node.network.spike, node.network.spike_delay = 0.1, sim.random.choice((0.2, 5.0))

@@ -52,7 +52,8 @@ async def changed_by_set(sim):
 @scenario("P1", "V7")
 async def late_tags(sim):
     world = World(sim)
-    await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    for node in await world.nodes_named("ab", near=sim.random.random() < 0.5):
+        node.network.delays = {"drop": sim.random.choice((0, 0.01))}
     world.mix(WAYS["tag"], late=("t",))
     await world.settle("k", late=("t",))
 

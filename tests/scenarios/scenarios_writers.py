@@ -32,43 +32,82 @@ async def a_writer_whose_release_fails(sim):
     await world.settle("k", tags=tags, patience=CLAIM + 2)
 
 
-@scenario("P1", "V1 V4")
-async def writers_that_are_killed(sim):
-    """A process dies somewhere inside its block: when its fence has expired nothing stale is left."""
+@scenario("P1", "V3 V4")
+async def two_keys_under_one_tag(sim):
+    """Writers of one row under different keys: only the tag tells them of each other."""
     world = World(sim)
-    a, b = await world.nodes_named("ab")
+    nodes = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+
+    async def writes(node, key):
+        for _ in range(2):
+            await world.pause()
+            await node.write(key, tags=["t"], fail=sim.random.random() < 0.2)
+            await node.read(key, tags=["t"])
+
+    for node in nodes:
+        node.spawn(writes(node, f"k:{node.name}"))
+        for other in nodes:
+            node.spawn(node.reads(f"k:{other.name}", 3, tags=["t"]))
+    await world.settle("k:a", "k:b", tags=["t"])
+
+
+@scenario("P1", "V1 V2 V4", seeds=60)
+async def writers_that_are_killed(sim):
+    """A process dies in its block, soon after the database committed; others change and read the same
+    meanwhile. When the dead fence has expired nothing stale is left."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
     tags = sim.random.choice(((), ("t",)))
-    await b.run(b.read("k", tags=tags))
-    a.spawn(a.write("k", tags=tags))
-    b.spawn(b.reads("k", 3, tags=tags))
-    b.spawn(b.write("k", tags=tags))
-    sim.sometime(a.process.kill, within=80)
-    await world.settle("k", tags=tags, patience=CLAIM + MARGIN)
+    key = sim.random.choice(("k", "k:view")) if tags else "k"
+    committed = world.database.commit
+
+    async def commit(key):
+        mine = sim.current is a.process
+        version = await committed(key)
+        if mine:
+            sim.sometime(a.process.kill, within=12)
+        return version
+
+    world.database.commit = commit
+
+    async def changes():
+        for _ in range(2):
+            await sim.random.choice((b.invalidate, b.write))("k")
+            await b.read(key, tags=tags)
+
+    await b.run(b.read(key, tags=tags))
+    a.spawn(a.write("k", tags=tags, length=0.03))
+    if not tags:
+        b.spawn(changes())
+    b.spawn(b.reads(key, 4, tags=tags))
+    await world.settle(key, tags=tags, patience=CLAIM + MARGIN)
 
 
 MARGIN = 3.0  # seconds after which no claim of a dead process can count, nor what it left near
 
 
-@scenario("P1", "V13")
+@scenario("P1", "V13 refused_exit")
 async def a_writer_that_is_paused_past_its_fence(sim):
     """A process sleeps inside its block; its fence ends, others load and write, then it goes on."""
     world = World(sim)
-    a, b = await world.nodes_named("ab")
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.7)
 
-    async def life(node):
-        await node.read("k")
-        await node.write("k", length=0.1)
-        for _ in range(3):
-            await node.read("k")
-            await asyncio.sleep(0)
+    async def life():
+        async with a.cache.writing("k") as writer:
+            sim.sometime(a.process.pause, within=12)
+            await world.pause()
+            version = await world.database.commit("k")
+            writer.commit("k", version, policy=a.policy)
+            await world.pause()
+        a.raise_floor("k", version)
+        await a.reads("k", 3, longest=0)
 
-    a.spawn(life(a))
-    a.spawn(a.reads("k", 6, longest=0.01))
-    sim.sometime(a.process.pause, within=90)
-    b.spawn(b.write("k", length=0.1))
+    a.spawn(life())
+    a.spawn(a.reads("k", 4, longest=0.01))
     await asyncio.sleep(CLAIM + 0.5)
-    b.spawn(b.write("k"))
-    b.spawn(b.reads("k", 2))
+    if sim.random.random() < 0.5:
+        b.spawn(b.write("k"))
+    b.spawn(b.reads("k", 2, longest=0))
     sim.sometime(a.process.resume, within=60)
     await asyncio.sleep(1)
     a.process.resume()
@@ -162,14 +201,15 @@ async def an_invalidation_inside_anothers_fence(sim):
 async def a_load_inside_the_fence(sim):
     """A load that began inside a block reads the old row slowly; who comes after the block must not join it."""
     world = World(sim)
-    world.database.pace = (0, 0.01, 1.0)
+    world.database.pace = (0, 0.01, 5.0)
     a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
     for node in (a, b):
         node.spawn(node.reads("k", 3, longest=0.01))
     a.spawn(a.write("k", commit=sim.random.random() < 0.5, length=0.05))
     await asyncio.sleep(0.2)
     for node in (a, b):
-        node.spawn(node.reads("k", 3, longest=3))
+        for _ in range(2):
+            node.spawn(node.reads("k", 3, longest=3))
     await world.settle("k")
 
 

@@ -1,8 +1,8 @@
 """Every scenario of the table, under both schedulers: no schedule may break a promise."""
 
 import pytest
-from scenario_table import SCENARIOS
 from scenario_registry import SCHEDULERS
+from scenario_table import SCENARIOS
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
