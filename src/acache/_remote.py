@@ -236,8 +236,6 @@ class Looks:
             self._depart(looked)  # whoever comes now leads another one
             if any(not waiter.done() for waiter in looked.waiting):
                 self._process.background.start(self._take_over(looked))
-            elif self._filling is looked:
-                self._filling = None  # nobody will send it: who asks next must not join
             raise
         looked.wake()
 
