@@ -92,8 +92,11 @@ class Finder:
         # Asked before the tags are looked up as well as after: the retry may land in between.
         if self._pending.covers(key, stored.tags):
             return UNTRUSTED
-        if stored.tags and not looked.versions.keys() >= stored.tags.keys():
-            return Found(verdict=MISS, wants=tuple(stored.tags))
+        if stored.tags:
+            # A tag that nobody could know of was pending when this was asked for if it was dropped since.
+            complete = looked.versions.keys() >= stored.tags.keys()
+            if not complete or not self._process.drops.quiet(key, stored.tags, since=looked.since):
+                return Found(verdict=MISS, wants=tuple(stored.tags))
         return self.judge(
             key, call, stored, looked.versions, data=data, mark=mark, whole=whole, values=looked.values
         )

@@ -169,10 +169,11 @@ class Remote:
 class Looked:
     """What the readers of one tick ask for in one request, and then its answer."""
 
-    __slots__ = ("away", "found", "values", "versions", "waiting")
+    __slots__ = ("away", "found", "since", "values", "versions", "waiting")
 
-    def __init__(self) -> None:
-        """Ask for the namespace's version, which every entry has to match."""
+    def __init__(self, since: int) -> None:
+        """Ask, at the mark *since* of the drops, for the namespace's version: every entry has to match it."""
+        self.since = since
         self.found: dict[str, bytes | None] = {}
         self.versions: dict[str, bytes | None] = {SPACE: None}
         self.away = True  # no answer: the store is away, or the cache was closed
@@ -211,7 +212,7 @@ class Looks:
         looked = self._filling
         leads = looked is None or len(looked.found) >= CHUNK
         if looked is None or leads:
-            looked = self._filling = Looked()
+            looked = self._filling = Looked(self._process.drops.mark)
         for key in keys:
             looked.found[key] = None
         for tag in tags:
