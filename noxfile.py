@@ -115,7 +115,7 @@ def _pytest(
         f"--junit-xml={counts}",
         *arguments,
         # Unlike -X dev this reaches the workers, which must agree on the order of sets in test names too.
-        # Development mode would also check the memory of C code, which is not ours, for an eighth of the time.
+        # Development mode also checks the memory of C code: not ours, and an eighth of the time.
         env={"PYTHONDEVMODE": "1", "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"},
         success_codes=[0, 5],  # 5: none of the tests that were asked for
     )
