@@ -104,6 +104,7 @@ class Cache:
             rng=rng,
             ids=ids,
         )
+        del store, signing_keys  # where errors are reported with the variables of their frames
         self._wirings: WeakSet[Wiring] = WeakSet()
         self._owners: dict[tuple[type[Wiring], str], str] = {}  # which function has a template, by its shape
         self._typed_keys: dict[str, Template] = {}  # by shape: their annotations count in `key`
@@ -136,6 +137,7 @@ class Cache:
         if store is not None:
             options["store"] = store
         settings = self._settings.but(**options)
+        del store, options  # as above
         self._connect(settings, build(settings))
 
     @contextmanager

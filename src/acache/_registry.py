@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from acache.errors import ConfigurationError, UnknownScheme
 from acache.protocols import LocalStore, RemoteStore
@@ -27,16 +26,20 @@ def open_store(url: str) -> LocalStore | RemoteStore:
     """Return the store that *url* names; nothing is connected yet.
 
     Raises UnknownScheme, naming the distribution to install where one is known."""
-    scheme = urlsplit(url).scheme
+    scheme = url.partition(":")[0] if ":" in url else ""  # urlsplit would remember a password
     factories = _found("acache.stores")
     if scheme not in factories:
+        del url  # it may hold a password, and reporters of errors show the variables of a frame
         install = KNOWN_ELSEWHERE.get(scheme)
         remedy = (
             f"install {install}" if install else f"installed are {', '.join(sorted(factories)) or 'none'}"
         )
         raise UnknownScheme(f"no store serves the scheme {scheme!r}: {remedy}")
     factory: Callable[[str], LocalStore | RemoteStore] = factories[scheme].load()
-    return factory(url)
+    try:
+        return factory(url)
+    finally:
+        del url
 
 
 def find_codec(name: str) -> Any:

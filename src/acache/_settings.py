@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -32,14 +32,14 @@ DEFAULT_NEAR = "memory://?max_entries=10000"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The options of a cache, as they were given."""
+    """The options of a cache, as they were given. Its repr shows no secrets: a URL may hold a password."""
 
-    store: str | LocalStore | RemoteStore | None = None
+    store: str | LocalStore | RemoteStore | None = field(default=None, repr=False)
     near: str | LocalStore | bool | None = None
     namespace: str = "default"
     policy: Policy = NO_DEFAULTS
     codec: str | Codec | None = None
-    signing_keys: tuple[bytes, ...] = ()
+    signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
     max_loads: int | None = None
     max_queue: int = 10_000
     max_staleness: float = 5.0
@@ -58,6 +58,7 @@ class Settings:
         """Return these settings with others in place of some; TypeError names an unknown one."""
         unknown = sorted(options.keys() - set(self.__slots__))
         if unknown:
+            del options  # see Cache.__init__
             raise TypeError(f"unknown option {unknown[0]!r}; known are {', '.join(self.__slots__)}")
         return replace(self, **options)
 
