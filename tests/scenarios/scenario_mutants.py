@@ -249,7 +249,7 @@ mutant(
 mutant(
     "a stamp that was evicted comes back as it was",
     "V7",
-    "tags_that_were_evicted",
+    "a_stamp_that_is_evicted_during_a_load",
     ("testing.server:MemoryServer.stamp", "self.unique()", "bytes(16)"),
     (
         "testing.server:MemoryServer.replace_stamp",
@@ -260,15 +260,8 @@ mutant(
 mutant(
     "joiners get a value whose late tag was dropped",
     "V7",
-    "joiners_of_a_look_at_late_tags",
+    "alone_with_late_tags_and_writers",
     ("_engine:Engine.read", "if arrival.tags and", "if False and"),
-)
-mutant(
-    "what a look found does not name its tags",
-    "V7",
-    "joiners_of_a_look_at_late_tags",
-    ("_fleet:FleetLoads._served", "tags=entry.tags, ", ""),
-    scheduler="pct",
 )
 
 # --- near and the feed ------------------------------------------------------------------------------
@@ -281,8 +274,8 @@ mutant(
 )
 mutant(
     "near puts of stored values ignore messages",
-    "V10",
-    "changed_by_key_near",
+    "V10 void_after_commit",
+    "a_store_and_a_drop_close_behind",
     ("_near:Near.put_own", "quiet = self.ledger.quiet(key, entry.tags, since=since)", "quiet = True"),
     ("_fleet_writes:Fleet.release", "unswept and heard.quiet(key, commits[key].tags, since=since)", "True"),
     ("_fleet:FleetLoads._commit", "elif process.current(flight, entry.tags):", "else:"),
@@ -456,7 +449,7 @@ mutant(
     "a look is joined after it was sent",
     "batch",
     "joiners_of_a_look_at_late_tags",
-    ("_remote:Looks._send", "self._filling = None", "pass"),
+    ("_remote:Looks._depart", "self._filling = None", "pass"),
 )
 
 # --- the store away ---------------------------------------------------------------------------------
@@ -476,7 +469,7 @@ mutant(
 mutant(
     "a retry that lands makes no pass",
     "V12",
-    "a_pending_invalidation_that_lands",
+    "looks_while_a_retry_lands",
     ("_pending:Pending.attempt", "self._process.forget(keys, tags)", "pass"),
 )
 mutant(
@@ -545,14 +538,10 @@ mutant(
 # --- without leases, without a store, side by side --------------------------------------------------
 
 mutant(
-    "a plain store's exit asks before its turn",
-    "plain",
+    "a plain store's exit makes the version after its turn",
+    "plain V3",
     "a_tag_dropped_while_a_writer_leaves",
-    (
-        "_leases_here:LeasesHere.settle",
-        "    async with self._turns.held(map(_version, tags)):\n        now = self._now()\n        sole = [tag for tag in tags if self._on_tags.sole(tag, token, now=now)]\n",
-        "    now = self._now()\n    sole = [tag for tag in tags if self._on_tags.sole(tag, token, now=now)]\n    async with self._turns.held(map(_version, tags)):\n",
-    ),
+    ("_leases_here:LeasesHere.settle", "        made = await", "    made = await"),
 )
 mutant(
     "a plain store's commit takes no turn",

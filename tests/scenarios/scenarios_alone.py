@@ -62,7 +62,7 @@ async def a_tag_dropped_while_a_writer_leaves(sim):
     """Without leases in the store: the writer's exit must notice the drop of its tag."""
     world = World(sim)
     a = await world.node("a", kind="plain")
-    a.network.delays = {"delete_many": 0.005}
+    a.network.delays = {verb: sim.random.choice((0, 0.005, 0.03)) for verb in ("delete_many", "set_many")}
     written = asyncio.Event()
 
     async def write():

@@ -15,11 +15,17 @@ async def joiners_of_a_look_at_late_tags(sim):
     """A look that began before a tag was dropped here must not serve who came after."""
     world = World(sim)
     world.database.pace = (0,)
-    a = await world.node("a", near=False, policy=sim.random.choice((LONG, IMPATIENT)))
+    a = await world.node("a", near=False, policy=IMPATIENT)
     await a.run(a.read("k", late=("t",)))
-    for _ in range(3):
-        a.spawn(a.reads("k", 5, late=("t",), longest=0))
-    a.spawn(a.invalidate("k", tag="t"))
+    for _ in range(4):
+        a.spawn(a.reads("k", 4, late=("t",), longest=0))
+
+    async def changes():
+        for _ in range(3):
+            await a.invalidate("k", tag="t")
+            await a.read("k", late=("t",))
+
+    a.spawn(changes())
     await world.settle("k", late=("t",), patience=0)
 
 
@@ -94,6 +100,39 @@ async def an_inline_value_after_an_own_drop(sim):
     await world.settle("k")
 
 
+@scenario("P1", "V10 void_after_commit")
+async def a_store_and_a_drop_close_behind(sim):
+    """The answer to a commit is under way when the key is dropped elsewhere: nothing of it is put near."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab")
+    a.network.delays = {"commit": 0.01}
+    a.spawn(a.read("k"))
+    while not world.server.keys():
+        await asyncio.sleep(0.001)
+    b.spawn(b.invalidate("k"))
+    a.spawn(a.reads("k", 3))
+    await world.settle("k")
+
+
+@scenario("P1", "V7")
+async def a_stamp_that_is_evicted_during_a_load(sim):
+    """An invalidation replaces the stamp, the server forgets it: it must not come back as the load has seen it."""
+    world = World(sim)
+    world.database.pace = (0, 0.03)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+
+    async def changes():
+        for _ in range(2):
+            await world.pause()
+            await b.invalidate("k", tag="t")
+            world.server.evict(stamps=["default"])
+            await b.read("k", late=("t",))
+
+    b.spawn(changes())
+    a.spawn(a.reads("k", 4, late=("t",)))
+    await world.settle("k", late=("t",))
+
+
 @scenario("P1", "early_message")
 async def a_drop_that_takes_its_time(sim):
     """Who hears of a drop reads again at once: the entry must be gone by then."""
@@ -130,17 +169,17 @@ async def a_refresh_that_is_not_put_near(sim):
     await a.run(read(a))
     await asyncio.sleep(0.15)
     world.database.rows["k"] = 1  # not told to anybody: the refresh finds it
-    world.database.pace = (0.03,)
+    world.database.pace = (0.3,)
 
     async def reads():
-        for _ in range(8):
+        for _ in range(20):
             await read(a)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
     a.spawn(reads())
     sim.sometime(world.server.hang_up, within=25)
     await sim.join()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.5)
     await b.run(b.invalidate("k", tag="t"))
     await asyncio.sleep(MAX_STALENESS + 0.1)
     await a.run(read(a))

@@ -88,6 +88,23 @@ async def a_pending_invalidation_that_lands(sim):
     await world.settle("k", patience=DOWN, **ways)
 
 
+@scenario("P6", "V12")
+async def looks_while_a_retry_lands(sim):
+    """A look that is answered before the retry lands is processed after it."""
+    world = World(sim)
+    world.database.pace = (0,)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)
+    await b.run(b.read("k", late=("t",)))
+    a.network.fail_next("drop")
+    await a.run(a.invalidate("k", tag="t"))
+    a.network.delays = {"peek": 0.03}
+    await asyncio.sleep(1.3)
+    for _ in range(20):
+        a.spawn(a.peek("k") if sim.random.random() < 0.5 else a.read("k", late=("t",)))
+        await asyncio.sleep(0.02)
+    await world.settle("k", patience=DOWN, late=("t",))
+
+
 @scenario("P6", "pending", seeds=60)
 async def invalidated_again_while_the_first_lands(sim):
     """A second invalidation of a key becomes pending while the first one's retry is under way."""

@@ -206,10 +206,10 @@ async def a_load_inside_the_fence(sim):
     for node in (a, b):
         node.spawn(node.reads("k", 3, longest=0.01))
     a.spawn(a.write("k", commit=sim.random.random() < 0.5, length=0.05))
-    await asyncio.sleep(0.2)
-    for node in (a, b):
-        for _ in range(2):
-            node.spawn(node.reads("k", 3, longest=3))
+    for later in (0.2, 2.2, 1.0):
+        await asyncio.sleep(later)
+        for node in (a, b):
+            node.spawn(node.read("k"))
     await world.settle("k")
 
 
