@@ -205,6 +205,22 @@ async def test_a_role_without_any_rights_beyond_the_table_may_write(server, url,
 
 @pytest.mark.real
 @pytest.mark.asyncio
+async def test_a_writer_cannot_put_other_functions_in_place_of_those_that_tell(server, url, heard):
+    server.psql(
+        USERS
+        + """;
+        DROP SCHEMA IF EXISTS evil CASCADE; CREATE SCHEMA evil;
+        CREATE FUNCTION evil.pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT';
+    """
+    )
+    async with listening(url, heard, {"users": "user:{id}"}):
+        server.psql("SET search_path = evil, pg_catalog; INSERT INTO public.users VALUES (5)")
+        await until(lambda: "user:5" in heard.keys)
+    server.psql("DROP SCHEMA evil CASCADE")
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
 async def test_hostile_and_qualified_names(server, url, heard):
     server.psql("""
         DROP SCHEMA IF EXISTS "odd.one" CASCADE; CREATE SCHEMA "odd.one";
@@ -383,6 +399,28 @@ async def test_a_value_from_before_the_connection_was_lost_is_not_served_after_i
                 await until(lambda: not changes.listening)
                 await until(lambda: changes.listening)
                 assert await read() == str(n)
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_everything_is_invalidated_after_it_listens_not_only_before(
+    server, url, heard, admin, monkeypatch
+):
+    server.psql(USERS)
+    changes = listening(url, heard, {"users": "user:{id}"})
+    subscribe, seen = changes._subscribe, []
+
+    async def noted(connection):
+        lost = await subscribe(connection)
+        seen.append(heard.cleared)  # what was cached up to now may be older than what is heard of
+        return lost
+
+    monkeypatch.setattr(changes, "_subscribe", noted)
+    async with changes:
+        assert heard.cleared == seen[0] + 1
+        await cut(admin)
+        await until(lambda: len(seen) == 2 and changes.listening)
+        assert heard.cleared == seen[1] + 1
 
 
 @pytest.mark.real

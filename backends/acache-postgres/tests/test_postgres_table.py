@@ -411,11 +411,11 @@ REFUSALS = """
 CREATE TABLE teams (id int PRIMARY KEY);
 INSERT INTO teams VALUES (1);
 CREATE TABLE t (id int PRIMARY KEY, name varchar(5) NOT NULL, team int REFERENCES teams,
-  age int CHECK (age > 0), email text UNIQUE, boss int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+  age int CHECK (age > 0), email text UNIQUE, uid uuid, boss int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
 CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN IF NEW.name = 'veto' THEN RAISE EXCEPTION 'vetoed'; END IF; RETURN NEW; END $$;
 CREATE TRIGGER veto BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION veto();
-INSERT INTO t VALUES (100, 'old', 1, 1, 'taken@secret', NULL);
+INSERT INTO t VALUES (100, 'old', 1, 1, 'taken@secret', NULL, NULL);
 """
 POISONS = [
     {"name": None},
@@ -431,6 +431,7 @@ POISONS = [
     {"boss": 99999},
     {"name": "veto"},
     {"age": object()},
+    {"uid": "secret, not a UUID"},
     {"nope": "secret"},
     {"id": 5555},
 ]
@@ -444,8 +445,7 @@ async def test_the_rows_to_blame_are_named_and_nothing_is_written(server, url, p
         good = {n: {"name": f"n{n}", "team": 1, "age": 1, "email": f"{n}"} for n in range(1, 40)}
         with pytest.raises(SourceRefused) as refused:
             await table.save(good | {7: good[7] | poison, 23: good[23] | poison})
-        first_of_a_pair = poison.keys() & {"email"} and poison["email"] == "pair"
-        assert set(refused.value.keys) == ({23} if first_of_a_pair else {7, 23})
+        assert set(refused.value.keys) == {7, 23}
         assert await table.load(list(good)) == {}
         shown = "".join(traceback.format_exception(refused.value))
         assert not any(secret in shown for secret in ("secret", "77777", "99999", "5555", "Failing row"))

@@ -155,6 +155,19 @@ async def test_a_connection_that_an_administrator_ended_is_replaced(t, admin):
 
 
 @pytest.mark.asyncio
+async def test_a_connection_that_died_while_it_was_idle_is_not_noticed_by_a_caller(server, t):
+    async with PostgresTable(t, "t") as table:
+        for batch in (table.load, lambda ids: table.save({id: {"n": 5} for id in ids}), table.remove):
+            await table.load([1])
+            # In one step of the loop: nothing could tell the pool before the batch begins.
+            server.psql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            )
+            await batch([1, 2])
+        assert await table.load([1, 2]) == {}
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("tcp", [False, True])
 async def test_a_server_may_be_killed_and_started_again(tcp):
     with postgres(tcp=tcp) as server:

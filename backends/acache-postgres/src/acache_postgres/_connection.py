@@ -1,27 +1,21 @@
-"""Connections and pools of asyncpg, opened here or lent, and transactions on them.
-
-Knows nothing of tables, keys or statements."""
+"""Connections and pools of asyncpg, opened here or lent. Knows no statement and no transaction."""
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from acache.errors import CacheClosed, ConfigurationError, SourceUnavailable
-from acache_postgres._driver import Connection, Pool, bare, create_pool, is_connection, is_gone, is_pool
-from acache_postgres._errors import FOREIGN, described
-
-T = TypeVar("T")
+from acache_postgres._driver import Connection, Pool, bare, create_pool, is_connection, is_pool
+from acache_postgres._errors import FOREIGN
+from acache_postgres._settling import GRACE
 
 Database = str | Pool | Connection
 """A URL, or a pool or connection of asyncpg that is lent."""
-
-GRACE = 1.0
-"""Seconds that PostgreSQL gets to end a statement which was cancelled, before its connection is cut."""
 
 
 class Connections(Protocol):
@@ -40,10 +34,12 @@ class Connections(Protocol):
         ...
 
 
-def connections_to(database: Database, *, size: int) -> Connections:
-    """Return connections to *database*: a URL, or a pool or connection that is lent."""
+def connections_to(database: Database, *, size: int, patience: float) -> Connections:
+    """Return connections to *database*: a URL, or a pool or connection that is lent.
+
+    A pool of our own has at most *size* of them, and *patience* seconds to end when it is closed."""
     if isinstance(database, str):
-        return OwnPools(checked_url(database), size=size)
+        return OwnPools(checked_url(database), size=size, patience=patience)
     if is_pool(database):
         return LentPool(database)
     if is_connection(database):
@@ -73,9 +69,10 @@ class _Opened:
 class OwnPools:
     """A pool for each loop and process that uses it, opened on first use."""
 
-    def __init__(self, url: str, *, size: int) -> None:
+    def __init__(self, url: str, *, size: int, patience: float) -> None:
         self._url = url
         self._size = size
+        self._patience = patience
         self._process = os.getpid()
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
         self._closed = False
@@ -126,7 +123,7 @@ class OwnPools:
         finally:
             self._opened.pop(loop, None)
             with suppress(Exception):  # a pool that cannot be closed in time was terminated by asyncpg
-                async with asyncio.timeout(GRACE):
+                async with asyncio.timeout(self._patience):
                     await pool.close()
 
 
@@ -189,91 +186,6 @@ async def borrowed(pool: Any, *, timeout: float | None = None) -> AsyncGenerator
     finally:
         with suppress(*FOREIGN):  # it is cut then
             await pool.release(connection, timeout=GRACE)
-
-
-@asynccontextmanager
-async def transaction(connection: Any) -> AsyncGenerator[None]:
-    """Run the block whole or not at all; what became of it is settled when this ends.
-
-    READ COMMITTED whatever the server's default is: statements after a lock have to see what was
-    committed before it was granted."""
-    try:
-        await _begun(connection)
-        yield
-        await connection.execute("COMMIT")
-    except BaseException:
-        await undone(connection)
-        raise
-
-
-class Unbegun(ConnectionError):
-    """A connection was gone when a transaction was to begin on it: nothing was written."""
-
-
-async def _begun(connection: Any) -> None:
-    try:
-        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    except FOREIGN as error:
-        if is_gone(connection):
-            raise Unbegun(described(error)) from error
-        raise
-
-
-async def undone(connection: Any) -> None:
-    """Roll back, or if that takes longer than `GRACE`, cut the connection, which does it too."""
-    if is_gone(connection):
-        return
-    try:
-        async with asyncio.timeout(GRACE):
-            # asyncpg waits here until PostgreSQL has answered for a statement that was cancelled. A
-            # BEGIN may have been that one: only a ROLLBACK, which is harmless without it, makes sure.
-            await connection.execute("ROLLBACK")
-    except BaseException as error:
-        bare(connection).terminate()
-        if not isinstance(error, FOREIGN):
-            raise
-
-
-async def settled(work: Coroutine[Any, Any, T]) -> T:
-    """Run *work* as a task of its own and, if the caller is cancelled, cancel it and wait for its end.
-
-    However often the caller is cancelled, as anyio does: when this returns, what was written is
-    decided. *work* has to end soon after it was cancelled."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.cancel()
-        await _over(task)
-        raise
-
-
-async def concluded(connection: Any, work: Awaitable[None], *, within: float | None = None) -> None:
-    """Run *work*, the begin or end of a transaction, to its end although the caller is cancelled.
-
-    The connection is cut if that takes longer than *within* seconds, or `GRACE` once the caller is
-    cancelled: then it is rolled back, unless a commit was under way."""
-    loop, cut = asyncio.get_running_loop(), bare(connection).terminate
-    task = asyncio.ensure_future(work)
-    limits = [loop.call_later(within, cut)] if within is not None else []
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        limits.append(loop.call_later(GRACE, cut))
-        await _over(task)
-        raise
-    finally:
-        for limit in limits:
-            limit.cancel()
-
-
-async def _over(task: asyncio.Future[Any]) -> None:
-    """Wait for the end of *task*, whatever it is, however often the caller is cancelled meanwhile."""
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
 
 
 def same_process(process: int) -> None:

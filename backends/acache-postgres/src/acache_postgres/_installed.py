@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from acache.errors import ConfigurationError
-from acache_postgres._connection import transaction
 from acache_postgres._driver import InsufficientPrivilegeError
 from acache_postgres._schema import checked, columns_of, table_named
+from acache_postgres._settling import transaction
 from acache_postgres._triggers import EVENTS, INSTALLING, MISSING, Triggers
 from acache_postgres._watched import Watched
 

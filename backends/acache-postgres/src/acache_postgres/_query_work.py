@@ -10,13 +10,13 @@ from typing import Any, Generic, TypeVar
 from acache.errors import ConfigurationError, SourceRefused
 from acache.protocols import Saved
 from acache_postgres._blame import blame
-from acache_postgres._connection import transaction, undone
 from acache_postgres._driver import InterfaceError, PostgresError
 from acache_postgres._errors import Unfit, is_data
 from acache_postgres._keys import BoundKey, KeyShape, columns_of, ordered
 from acache_postgres._named import Statement
 from acache_postgres._reading import Reading, Row, codecs_of
 from acache_postgres._rows import Shape
+from acache_postgres._settling import transaction, undone
 from acache_postgres._values import Codecs, part_taken, taken
 
 K = TypeVar("K")

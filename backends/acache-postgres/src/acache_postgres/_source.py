@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
-from acache_postgres._connection import Database, Unbegun, connections_to, settled
+from acache_postgres._connection import Database, connections_to
 from acache_postgres._driver import is_gone
 from acache_postgres._errors import FOREIGN, described, is_data, translated
+from acache_postgres._settling import GRACE, Unbegun, settled
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -27,7 +28,7 @@ class PostgresSource(Generic[K, V]):
     def __init__(self, database: Database, *, what: str, timeout: float, pool_size: int) -> None:
         if pool_size < 1:
             raise ConfigurationError("pool_size= must be at least 1")
-        self._connections = connections_to(database, size=pool_size)
+        self._connections = connections_to(database, size=pool_size, patience=timeout + GRACE)
         self._what = what
         self._timeout = timeout
 

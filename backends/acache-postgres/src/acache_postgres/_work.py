@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 from acache.protocols import Saved
 from acache_postgres import _writes
 from acache_postgres._blame import blame
-from acache_postgres._connection import undone
 from acache_postgres._driver import ALTERED, InterfaceError, PostgresError
 from acache_postgres._errors import is_data, is_twice
 from acache_postgres._keys import BoundKey, KeyShape
@@ -17,6 +16,7 @@ from acache_postgres._reading import Reading, codecs_of
 from acache_postgres._reads import Planned, of_possible, read
 from acache_postgres._rows import Shape
 from acache_postgres._schema import plan_of
+from acache_postgres._settling import undone
 from acache_postgres._writes import UnknownColumn, batch_of
 
 K = TypeVar("K")

@@ -10,12 +10,12 @@ from typing import Any, Generic, TypeVar
 from acache.errors import ConfigurationError, SourceRefused
 from acache.protocols import Saved
 from acache_postgres import _sql
-from acache_postgres._connection import transaction
 from acache_postgres._errors import Unfit
 from acache_postgres._keys import BoundKey, columns_of, ordered
 from acache_postgres._reading import Row
 from acache_postgres._reads import Planned, parts, read
 from acache_postgres._rows import Shape
+from acache_postgres._settling import transaction
 from acache_postgres._sql import Plan
 from acache_postgres._values import taken
 

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from acache.errors import CacheClosed, CacheError, ConfigurationError
-from acache_postgres._connection import GRACE, borrowed, checked_url
+from acache_postgres._connection import borrowed, checked_url
 from acache_postgres._driver import Pool, connect, is_pool
 from acache_postgres._errors import FOREIGN, translated
 from acache_postgres._installed import Found, find, install, missing
+from acache_postgres._settling import GRACE
 from acache_postgres._watched import Names, Naming, watched
 
 log = logging.getLogger("acache_postgres")

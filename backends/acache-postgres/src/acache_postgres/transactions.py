@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from acache.errors import ConfigurationError
-from acache_postgres._connection import GRACE, borrowed, concluded
+from acache_postgres._connection import borrowed
 from acache_postgres._driver import Connection, Pool, bare, is_pool
 from acache_postgres._errors import FOREIGN
+from acache_postgres._settling import GRACE, concluded
 
 
 class Writing(Protocol):
