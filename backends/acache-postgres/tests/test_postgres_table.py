@@ -535,6 +535,7 @@ async def test_what_does_not_exist_is_named_with_what_does(server, url, table, o
 @pytest.mark.asyncio
 async def test_a_name_that_could_be_two_tables_is_refused(server, url):
     server.psql("""
+        DROP SCHEMA IF EXISTS a CASCADE;
         CREATE SCHEMA a; CREATE TABLE a.t (id int); CREATE TABLE "a.t" (id int PRIMARY KEY); CREATE TABLE t (id int);
     """)
     async with PostgresTable(url, "a.t") as table:

@@ -12,6 +12,7 @@ SELECT c.oid::int8, n.nspname::text AS schema, c.relname::text AS name, c.relkin
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = ANY('{r,p,v,m,f}')
   AND (c.relname::text = $1 AND pg_table_is_visible(c.oid) OR n.nspname || '.' || c.relname = $1)
+ORDER BY 2, 3
 """
 _ALL = """
 SELECT CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE n.nspname || '.' END || c.relname AS name
