@@ -89,6 +89,7 @@ SCOPE = ["-o", "asyncio_default_fixture_loop_scope=function"]
     ids=["pytest-asyncio strict", "pytest-asyncio auto", "anyio"],
 )
 def test_the_fixtures_work_under(pytester, monkeypatch, mark, marks, options):
+    pytester.makeini("[pytest]")  # or, below this project's folder, pytest would take its configuration
     pytester.makepyfile(app=dedent(APP))
     pytester.makepyfile(dedent(TESTS).format(mark=mark, marks=marks))
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
@@ -100,6 +101,7 @@ def test_the_fixtures_work_under(pytester, monkeypatch, mark, marks, options):
 
 @pytest.mark.slow
 def test_they_are_there_without_asking_and_say_what_they_do(pytester):
+    pytester.makeini("[pytest]")
     report = pytester.runpytest_subprocess("--fixtures", "-p", "no:cacheprovider")
     report.stdout.fnmatch_lines(
         ["acache_clock *", "*stands still until the test moves it*", "acache_override *", "acache_disabled *"]
