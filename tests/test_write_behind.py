@@ -1,63 +1,25 @@
 """Write-behind: acknowledged once journaled, flushed in batches, read at once."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 
 import pytest
+from behind_table import Table, behind
 
-from acache import Cache, MemoryJournal, WriteBehind
+from acache import Cache, MemoryJournal
 from acache.errors import (
     BacklogFull,
     CacheClosed,
     CodecError,
     ConfigurationError,
     JournalFailed,
-    SourceRefused,
-    SourceUnavailable,
 )
 from acache.events import BatchFlushed, FlushFailed, WriteBuried
 from acache.protocols import Saved
 
 
-class Table:
-    """A source in a dict, which can be away, slow, or refuse what is bad."""
-
-    def __init__(self) -> None:
-        self.rows: dict[int, object] = {}
-        self.away = 0
-        self.batches: list[list[int]] = []
-        self.gate: asyncio.Event | None = None
-
-    async def load(self, keys: Sequence[int]) -> Mapping[int, object]:
-        await asyncio.sleep(0)
-        return {key: self.rows[key] for key in keys if key in self.rows}
-
-    async def save(self, items: Mapping[int, object], *, versions=None) -> Saved[int, object]:
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.away:
-            self.away -= 1
-            raise SourceUnavailable("away")
-        if "bad" in items.values():
-            raise SourceRefused("bad data")
-        self.batches.append(sorted(items))
-        self.rows |= items
-        return Saved()
-
-    async def remove(self, keys: Sequence[int], *, versions=None) -> Saved[int, object]:
-        for key in keys:
-            self.rows.pop(key, None)
-        return Saved()
-
-
 @pytest.fixture
 def table() -> Table:
     return Table()
-
-
-def behind(cache: Cache, table: Table, **options) -> WriteBehind:
-    options = {"journal": MemoryJournal(), "ttl": 60, "max_delay": 0, **options}
-    return WriteBehind(cache, table, key="row:{}", **options)
 
 
 @pytest.fixture

@@ -42,10 +42,10 @@ class Flusher:
         "_pace",
         "_process",
         "_source",
-        "_urgent",
+        "_tell",
         "_versioned",
         "_waiters",
-        "buried",
+        "dead",
         "retrying",
     )
 
@@ -58,20 +58,23 @@ class Flusher:
         pace: Pace,
         *,
         drop: Drop,
+        tell: Callable[[], None],
     ) -> None:
-        """Flush *overlay* to *source*; *drop* makes the cache forget what may be older."""
+        """Flush *overlay* to *source*; *drop* makes the cache forget what may be older.
+
+        *tell* is called when writes have left the overlay."""
         self._process = process
         self._overlay = overlay
         self._journal = journal
         self._source = source
         self._pace = pace
         self._drop = drop
+        self._tell = tell
         self._versioned = getattr(source, "version_column", None) is not None
         self._news = asyncio.Event()
-        self._urgent = False
         self._waiters: list[tuple[dict[str, int], asyncio.Future[None]]] = []
         self.retrying = 0  # records whose last attempt failed
-        self.buried = 0  # dead letters made by this flusher
+        self.dead: set[tuple[str, int]] = set()  # key and sequence number of each dead letter
 
     def wake(self) -> None:
         """Look at the overlay again."""
@@ -83,14 +86,17 @@ class Flusher:
         if not wanted:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((wanted, waiter))
-        self._urgent = True
+        place = (wanted, waiter)
+        self._waiters.append(place)
         self._news.set()
-        await waiter
+        try:
+            await waiter
+        finally:
+            self._waiters = [other for other in self._waiters if other is not place]
 
     async def run(self) -> None:
         """Flush for ever; cancelled, it stops between two steps, and what it held is pending again."""
-        pause = 0.0
+        pause, failures = 0.0, 0
         while True:
             await self._wait_for_work()
             batch = self._overlay.take(self._pace.batch_size)
@@ -100,17 +106,18 @@ class Flusher:
             try:
                 done = await self._flush(batch)
             except Exception as error:  # noqa: BLE001 - whatever a source raises, the writes are kept
-                pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
-                await self._recover_from(error, len(batch), pause)
+                pause, failures = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE), failures + 1
+                await self._recover_from(error, len(batch), pause, failures)
                 continue
             finally:
                 for standing in batch:
                     self._overlay.give_back(standing)
-            pause = 0.0
+            pause, failures = 0.0, 0
             self.retrying = 0
-            elapsed = self._process.clock.monotonic() - started
-            self._process.emit(BatchFlushed(records=done, seconds=elapsed, pending=len(self._overlay)))
-            self._tell()
+            now = self._process.clock.monotonic()
+            elapsed = now - started
+            depth, age = len(self._overlay), self._overlay.age(now)
+            self._process.emit(BatchFlushed(records=done, seconds=elapsed, pending=depth, oldest_age=age))
             if self._pace.max_rate is not None:
                 await asyncio.sleep(max(0.0, len(batch) / self._pace.max_rate - elapsed))
 
@@ -119,11 +126,10 @@ class Flusher:
             self._news.clear()
             oldest = self._overlay.oldest()
             if oldest is None:
-                self._urgent = False
                 await self._news.wait()
                 continue
             due = oldest + self._pace.max_delay - self._process.clock.monotonic()
-            if self._urgent or due <= 0 or len(self._overlay) >= self._pace.batch_size:
+            if self._waiters or due <= 0 or len(self._overlay) >= self._pace.batch_size:
                 return
             try:
                 async with asyncio.timeout(due):
@@ -131,12 +137,22 @@ class Flusher:
             except TimeoutError:
                 return
 
-    async def _recover_from(self, error: Exception, records: int, pause: float) -> None:
+    async def _recover_from(self, error: Exception, records: int, pause: float, failures: int) -> None:
         self.retrying = records
         name = type(error).__name__
         log.warning("a flush of %d records failed (%s) and is tried again", records, name)
-        self._process.emit(FlushFailed(records=records, error=name, pause=pause))
-        await asyncio.sleep(pause * (0.5 + self._process.draw() / 2))
+        pause *= 0.5 + self._process.draw() / 2
+        self._process.emit(
+            FlushFailed(
+                records=records,
+                error=name,
+                pause=pause,
+                attempt=failures,
+                pending=len(self._overlay),
+                oldest_age=self._overlay.age(self._process.clock.monotonic()),
+            )
+        )
+        await asyncio.sleep(pause)
 
     async def _flush(self, batch: Sequence[Standing]) -> int:
         """Flush *batch*, halving it where the source refuses its data; return how many it took."""
@@ -171,39 +187,40 @@ class Flusher:
         return {"versions": {each.id: each.write.sequence for each in batch if each.id in wanted}}
 
     async def _end(self, batch: Sequence[Standing], saved: Saved[Any, Any]) -> None:
-        for id in saved.refused:
-            self._process.emit(WriteRefused(key=next(each.write.key for each in batch if each.id == id)))
+        refused = set(saved.refused)
+        for each in batch:
+            if each.id in refused:
+                self._process.emit(WriteRefused(key=each.write.key))
         await self._drop(batch, saved)
         await self._journal.acknowledge({each.write.key: each.write.sequence for each in batch})
-        now = self._process.clock.monotonic()
-        for each in batch:
-            self._overlay.leave(each, now)
+        self._leave(batch)
 
     async def _bury(self, standing: Standing, error: Exception) -> None:
         write = standing.write
-        await self._journal.bury(write, f"{type(error).__name__}: {error}")
-        # What it had replaced must not come back in its place after a restart.
+        # First: what it had replaced must not come back in its place, also if we are killed in between.
         await self._journal.acknowledge({write.key: write.sequence - 1})
+        await self._journal.bury(write, f"{type(error).__name__}: {error}")
+        self.dead.add((write.key, write.sequence))
         standing.receipt = None  # the cache may hold the refused value: nothing of it is spared
         await self._drop([standing], Saved())
-        self._overlay.leave(standing, self._process.clock.monotonic())
-        self.buried += 1
+        self._leave([standing])
         log.error("a write of %r was refused by the source and is a dead letter", write.key)
         self._process.emit(WriteBuried(key=write.key, error=type(error).__name__))
-        self._tell()
 
-    def _tell(self) -> None:
-        """Wake those who wait for writes that are pending no longer."""
-        still: list[tuple[dict[str, int], asyncio.Future[None]]] = []
+    def _leave(self, batch: Sequence[Standing]) -> None:
+        """Take *batch* off the overlay and wake those who wait for that."""
+        now = self._process.clock.monotonic()
+        for each in batch:
+            self._overlay.leave(each, now)
         for wanted, waiter in self._waiters:
-            if waiter.done():
-                continue
-            left = {key: number for key, number in wanted.items() if self._is_pending(key, number)}
-            if left:
-                still.append((left, waiter))
-            else:
+            for each in batch:
+                key = each.write.key
+                if key in wanted and not self._is_pending(key, wanted[key]):
+                    del wanted[key]
+            if not wanted and not waiter.done():
                 waiter.set_result(None)
-        self._waiters = still
+        self._waiters = [place for place in self._waiters if not place[1].done()]
+        self._tell()
 
     def _is_pending(self, key: str, number: int) -> bool:
         standing = self._overlay.get(key)

@@ -84,15 +84,16 @@ class Overlay:
         else:
             current.since = now
             current.flushed = standing.write.sequence
-
-    def forget_flushing(self) -> None:
-        """Note that nothing is being flushed: the flusher has ended."""
-        for standing in self._standing.values():
-            standing.flushing = False
+            self._standing[key] = self._standing.pop(key)  # oldest first: it is the youngest now
 
     def oldest(self) -> float | None:
         """Return when the oldest pending write came, None if nothing is pending."""
         return next((standing.since for standing in self._standing.values()), None)
+
+    def age(self, now: float) -> float:
+        """Return for how many seconds the oldest pending write has waited; 0 if nothing is pending."""
+        oldest = self.oldest()
+        return 0.0 if oldest is None else now - oldest
 
     def sequences(self) -> dict[str, int]:
         """Return the newest sequence number of each pending key."""

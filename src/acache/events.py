@@ -130,20 +130,28 @@ class Inconsistent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchFlushed(Event):
-    """A batch of written-behind records has reached the source."""
+    """A batch of written-behind records has reached the source, within *seconds*.
+
+    *pending*: keys that wait now; *oldest_age*: seconds that the oldest of them has waited."""
 
     records: int
     seconds: float
     pending: int
+    oldest_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlushFailed(Event):
-    """A batch did not reach the source; it is tried again after *pause* seconds."""
+    """A batch did not reach the source; it is tried again after *pause* seconds.
+
+    *attempt*: how often in a row it has failed; *pending* and *oldest_age* as in `BatchFlushed`."""
 
     records: int
     error: str
     pause: float
+    attempt: int = 1
+    pending: int = 0
+    oldest_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

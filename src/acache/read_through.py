@@ -74,7 +74,7 @@ class ReadThrough(Generic[K, V]):
 
     async def get_many(self, ids: Iterable[K]) -> dict[K, V]:
         """Return the values of those of *ids* that exist."""
-        by_key = {self.key(id): id for id in _ids(ids)}
+        by_key = {self.key(id): id for id in listed(ids)}
         found = await self._reader.read_many(by_key, lambda key: self._call(by_key[key]))
         return {by_key[key]: value for key, value in found.items() if value is not None}
 
@@ -134,7 +134,8 @@ def one_field(parameter: str, text: str, *, required: bool = True) -> Template:
     return template
 
 
-def _ids(ids: Iterable[K]) -> list[K]:
+def listed(ids: Iterable[K]) -> list[K]:
+    """Return *ids*, walked once; refuse a text, which would be walked by its letters."""
     if isinstance(ids, str | bytes):
         raise TypeError(f"ids takes an iterable of ids, not {ids!r}: write [{ids!r}]")
     return list(ids)

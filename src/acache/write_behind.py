@@ -16,11 +16,13 @@ from acache._flusher import Flusher, Pace
 from acache._key_locks import KeyLocks
 from acache._overlay import Overlay, Standing
 from acache._policy import Options, Policy, seconds, unique
+from acache._process import log
+from acache._room import Room
 from acache._singleflight import running_loop
 from acache.codecs import MsgpackCodec, decoder, same
-from acache.errors import BacklogFull, CacheClosed, CodecError, ConfigurationError
+from acache.errors import CacheClosed, CodecError, ConfigurationError
 from acache.protocols import Codec, DeadLetter, Journal, Saved, WritableSource, Write
-from acache.read_through import K, ReadThrough, V
+from acache.read_through import K, ReadThrough, V, listed
 
 CLOSE_TIMEOUT: Final = 10.0  # seconds that closing waits for the last flush
 
@@ -76,22 +78,34 @@ class WriteBehind(ReadThrough[K, V]):
             )
         super().__init__(cache, source, key=key, tags=tags, type=type, policy=policy, **options)
         self._journal = journal
+        self._writable = source
         self._codec = codec or MsgpackCodec()
         self._decode_value = decoder(self._codec, type)
         self._decode_id = decoder(self._codec, id_type)
-        self._max_backlog = max_backlog
-        self._on_full = on_full
         self._locks = KeyLocks()
-        self._overlay = Overlay()
-        self._room: list[asyncio.Future[None]] = []
-        self._sequence = 0
-        self._dead = 0
-        pace = Pace(batch_size=batch_size, max_delay=seconds("max_delay", max_delay), max_rate=max_rate)
+        self._pace = Pace(batch_size=batch_size, max_delay=seconds("max_delay", max_delay), max_rate=max_rate)
+        self._max_backlog = max_backlog
+        self._full_raises = on_full == "raise"
         self._process = self._reader.engine.process
-        self._flusher = Flusher(self._process, self._overlay, journal, source, pace, drop=self._drop)
+        self._sequence = 0
         self._background: Background | None = None
         self._started: asyncio.Task[None] | None = None
         self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget what is known of the backlog: the journal knows it, and others may have taken it over."""
+        overlay = self._overlay = Overlay()
+        self._room = Room(self._max_backlog, pending=overlay.__len__, raises=self._full_raises)
+        self._flusher = Flusher(
+            self._process,
+            overlay,
+            self._journal,
+            self._writable,
+            self._pace,
+            drop=self._drop,
+            tell=self._room.look,
+        )
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -107,43 +121,75 @@ class WriteBehind(ReadThrough[K, V]):
         loop = running_loop()
         if self._closed:
             raise CacheClosed("this WriteBehind was closed: open it again with `async with`")
-        if self._background is None or self._background.loop is not loop:
-            self._background = Background(loop)
-            self._started = self._background.begin(self._recover(self._background))
+        background = self._background
+        if background is None or background.loop is not loop or self._failed():
+            background = self._background = Background(loop)
+            self._begin()
+            self._started = background.begin(self._recover(background))
         assert self._started is not None  # noqa: S101 - set above
         if not self._started.done():
             await asyncio.shield(self._started)
-        self._started.result()
-        return self._background
+        return background
+
+    def _failed(self) -> bool:
+        """Say whether the journal could not be read: then the next call tries again."""
+        started = self._started
+        return started is not None and started.done() and started.exception() is not None
 
     async def _recover(self, background: Background) -> None:
         self._sequence = max(self._sequence, await self._journal.last())
-        now = self._process.clock.monotonic()
-        async for write in self._journal.recover():
+        newest = {write.key: write async for write in self._journal.recover()}
+        for write in sorted(newest.values(), key=lambda write: write.sequence):
+            self._overlay.add(self._recovered(write))
+        self._flusher.dead.update(
+            [(letter.key, letter.write.sequence) async for letter in self._journal.dead()]
+        )
+        background.start(self._flusher.run())
+
+    def _recovered(self, write: Write) -> Standing:
+        """Return how *write*, read from the journal, stands in the overlay. Raises CodecError."""
+        try:
             id = self._decode_id(write.id)
             value = None if write.payload is None else self._decode_value(write.payload)
-            self._overlay.add(Standing(write=write, id=id, value=value, since=now))
-        self._dead = sum([1 async for _ in self._journal.dead()])
-        self._flusher.buried = 0
-        background.start(self._flusher.run())
+        except CodecError as error:
+            raise CodecError(
+                f"journal=: a write of {write.key!r} cannot be read back ({error}); it stays in the journal: "
+                f"use the type= and id_type= that wrote it"
+            ) from error
+        if self.key(cast("K", id)) != write.key:
+            raise ConfigurationError(
+                f"journal=: it holds a write of {write.key!r}, which is no key of {self._key.text!r}; "
+                f"give each pattern a journal of its own"
+            )
+        clock = self._process.clock
+        since = clock.monotonic() - max(0.0, clock.time() - write.at)
+        return Standing(write=write, id=id, value=value, since=since)
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Flush, for at most *timeout* seconds, and stop; what is left stays in the journal.
 
-        What is left is flushed at the next start; `backlog` says how much it is."""
-        if self._closed or self._background is None:
+        What is left is flushed at the next start; `backlog` says how much it is. Writes that wait for
+        room are refused. The journal is closed too: another process may take it over. Cancelled, it
+        stops at once."""
+        background = self._background
+        if self._closed or background is None:
             self._closed = True
             return
+        here = background.loop is running_loop()  # tasks of a loop that has ended are gone
         try:
-            async with asyncio.timeout(timeout):
-                await self._flusher.flushed()
+            if here:
+                async with asyncio.timeout(timeout):
+                    await self._flusher.flushed()
         except TimeoutError:
             pass
-        self._closed = True
-        background, self._background = self._background, None
-        await background.aclose()
-        self._overlay.forget_flushing()
-        await self._journal.aclose()
+        finally:
+            self._closed, self._background = True, None
+            if here:
+                self._room.close()
+                await background.aclose()
+            await self._journal.aclose()
+        if self._overlay:
+            log.warning("closed with %d writes left in the journal for the next start", len(self._overlay))
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -160,7 +206,7 @@ class WriteBehind(ReadThrough[K, V]):
         await self._start()
         found: dict[K, V] = {}
         away: list[K] = []
-        for id in ids:
+        for id in listed(ids):
             standing = self._overlay.get(self.key(id))
             if standing is None:
                 away.append(id)
@@ -179,8 +225,8 @@ class WriteBehind(ReadThrough[K, V]):
 
     async def put_many(self, items: Mapping[K, V]) -> None:
         """Write several values; they are acknowledged together."""
-        if any(value is None for value in items.values()):
-            raise TypeError("put() of None: to remove an id, use remove()")
+        for value in items.values():
+            _refuse_none("put()", value)
         await self._write(items)
 
     async def remove(self, *ids: K) -> None:
@@ -197,6 +243,7 @@ class WriteBehind(ReadThrough[K, V]):
             current = await self.get(id)
             changed = change(current)
             value = cast("V", await changed if isawaitable(changed) else changed)
+            _refuse_none("update()", value)
             await self._put({key: id}, {id: value})
         return value
 
@@ -209,30 +256,37 @@ class WriteBehind(ReadThrough[K, V]):
     async def _put(self, keys: Mapping[str, K], items: Mapping[K, Any]) -> None:
         background = await self._start()
         payloads = {id: self._encode(id, value) for id, value in items.items()}
-        await self._wait_for_room(keys)
+        new = sum(key not in self._overlay for key in keys)
+        await self._room.take(new)
         # In a task of its own: a write that is durable must also stand in the overlay.
-        await background.finish(self._take(keys, items, payloads))
+        await background.finish(self._take(keys, items, payloads, new))
 
     async def _take(
-        self, keys: Mapping[str, K], items: Mapping[K, Any], payloads: Mapping[K, tuple[bytes, bytes | None]]
+        self,
+        keys: Mapping[str, K],
+        items: Mapping[K, Any],
+        payloads: Mapping[K, tuple[bytes, bytes | None]],
+        room: int,
     ) -> None:
         tags = {key: self.tags(id) for key, id in keys.items()}
-        async with self._cache.writing(*keys, tags=unique(chain.from_iterable(tags.values()))) as writer:
-            writes = [self._next(key, payloads[id], tags[key]) for key, id in keys.items()]
-            await self._journal.append(writes)
-            now = self._process.clock.monotonic()
-            standings = [
-                Standing(write=write, id=keys[write.key], value=items[keys[write.key]], since=now)
-                for write in writes
-            ]
-            for standing in standings:
-                key, value = standing.write.key, standing.value
-                self._overlay.add(standing)
-                if value is not None:
-                    writer.commit(key, value, policy=self._reader.policy, tags=tags[key])
+        standings: list[Standing] = []
+        try:
+            async with self._cache.writing(*keys, tags=unique(chain.from_iterable(tags.values()))) as writer:
+                writes = [self._next(key, payloads[id], tags[key]) for key, id in keys.items()]
+                await self._journal.append(writes)
+                now = self._process.clock.monotonic()
+                for write in writes:
+                    value = items[keys[write.key]]
+                    standing = Standing(write=write, id=keys[write.key], value=value, since=now)
+                    self._overlay.add(standing)
+                    standings.append(standing)
+                    if value is not None:
+                        writer.commit(write.key, value, policy=self._reader.policy, tags=tags[write.key])
+        finally:
+            self._room.give_back(room)
+            self._flusher.wake()
         for standing in standings:
             standing.receipt = writer.receipts.get(standing.write.key)
-        self._flusher.wake()
 
     def _next(
         self,
@@ -259,18 +313,6 @@ class WriteBehind(ReadThrough[K, V]):
             raise CodecError(f"a value of {self._key.text!r} would not be recovered as it is: name its type=")
         return encoded, payload
 
-    async def _wait_for_room(self, keys: Mapping[str, K]) -> None:
-        def full() -> bool:
-            more = sum(key not in self._overlay for key in keys)
-            return more > 0 and len(self._overlay) + more > max(self._max_backlog, more)
-
-        while full():
-            if self._on_full == "raise":
-                raise BacklogFull(f"{len(self._overlay)} writes wait for the source: max_backlog is reached")
-            room: asyncio.Future[None] = running_loop().create_future()
-            self._room.append(room)
-            await room
-
     # --- flushing -----------------------------------------------------------------------------------
 
     async def _drop(self, batch: Sequence[Standing], saved: Saved[Any, Any]) -> None:
@@ -286,10 +328,6 @@ class WriteBehind(ReadThrough[K, V]):
         }
         tags = tuple(dict.fromkeys(tag for each in batch for tag in each.write.tags))
         await self._reader.engine.drop_older([each.write.key for each in batch], tags, keep=keep)
-        waiting, self._room = self._room, []
-        for room in waiting:
-            if not room.done():
-                room.set_result(None)
 
     async def flush(self) -> None:
         """Wait until all that is acknowledged now has reached the source, or is a dead letter.
@@ -301,12 +339,11 @@ class WriteBehind(ReadThrough[K, V]):
     @property
     def backlog(self) -> Backlog:
         """What has not reached the source, now."""
-        oldest = self._overlay.oldest()
         return Backlog(
             pending=len(self._overlay),
-            oldest_age=0.0 if oldest is None else self._process.clock.monotonic() - oldest,
+            oldest_age=self._overlay.age(self._process.clock.monotonic()),
             retrying=self._flusher.retrying,
-            dead=self._dead + self._flusher.buried,
+            dead=len(self._flusher.dead),
         )
 
     # --- dead letters -------------------------------------------------------------------------------
@@ -320,19 +357,24 @@ class WriteBehind(ReadThrough[K, V]):
     async def requeue(self, letter: DeadLetter) -> None:
         """Try a dead letter again, with its old number.
 
-        Raises JournalFailed if a newer write of its key was acknowledged or flushed meanwhile."""
-        await self._start()
+        Raises JournalFailed if a newer write of its key was acknowledged or flushed meanwhile, CodecError
+        if this type= cannot read it. Cancelling ends only the wait."""
+        background = await self._start()
+        await background.finish(self._requeue(self._recovered(letter.write), letter))
+
+    async def _requeue(self, standing: Standing, letter: DeadLetter) -> None:
         await self._journal.revive(letter)
-        write = letter.write
-        value = None if write.payload is None else self._decode_value(write.payload)
-        now = self._process.clock.monotonic()
-        id = self._decode_id(write.id)
-        self._overlay.add(Standing(write=write, id=id, value=value, since=now))
-        self._dead -= 1
+        self._flusher.dead.discard((letter.key, letter.write.sequence))
+        self._overlay.add(standing)
         self._flusher.wake()
 
     async def discard(self, letter: DeadLetter) -> None:
         """Delete a dead letter; the write is lost, by decision."""
         await self._start()
         await self._journal.discard(letter)
-        self._dead -= 1
+        self._flusher.dead.discard((letter.key, letter.write.sequence))
+
+
+def _refuse_none(verb: str, value: object) -> None:
+    if value is None:
+        raise TypeError(f"{verb} of None: to remove an id, use remove()")
