@@ -111,9 +111,17 @@ class Script:
     text: bytes
     sha: bytes
 
-    def on(self, pair: Pair, *arguments: bytes | int, channel: bytes = b"", message: bytes = b"") -> Command:
-        """Return the command that runs it."""
-        return (b"EVALSHA", self.sha, 2, *pair, channel, message, *arguments)
+    def on(self, pair: Pair, *arguments: bytes | int) -> Command:
+        """Return the command that runs it, and publishes nothing."""
+        return (b"EVALSHA", self.sha, 2, *pair, b"", b"", *arguments)
+
+
+def saying(commands: Sequence[Command], channel: bytes, message: bytes) -> list[Command]:
+    """Return *commands*, the last of which publishes *message*; if there are none, one that does."""
+    if not commands:
+        return [(b"PUBLISH", channel, message)]
+    last = commands[-1]
+    return [*commands[:-1], (*last[:5], channel, message, *last[7:])]
 
 
 _all: list[Script] = []

@@ -3,8 +3,7 @@
 Everything goes over three connections of its own per process and event loop, opened when first
 used: one for reads, one for everything else, one to listen. No pool, so no limit of one to meet.
 
-All keys and tags are on one server here. On a cluster each of them has a node, known by the slot of
-the names in `_names`; `_Home` is the place that would have a pair of lanes for each.
+Where a key or tag is, on one server or on which one of many, a `Home` knows.
 """
 
 import asyncio
@@ -23,33 +22,17 @@ from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
 from acache_redis._dial import Dialer
 from acache_redis._feed import Subscription
-from acache_redis._lane import Calls, Lane, Reads
 from acache_redis._names import Pair, channel_of, entry_of, key_pair, stamp_of, tag_pair, version_of
-from acache_redis._resp import Command, Refused, Reply
-from acache_redis._scripts import Script, milliseconds
+from acache_redis._resp import Command, Reply
+from acache_redis._scripts import milliseconds
+from acache_redis._server import Home, Server
 from acache_redis._url import read_url
 
 T = TypeVar("T")
 
-Step = tuple[Script, Pair, tuple[bytes | int, ...]]
-"""A script, what it changes, and its arguments."""
-
 _INHERITED: Final[list[object]] = []
 """Connections of a parent process. A child may neither use nor close them: both share the sockets and
 the selector that watches them, and a finalizer would do the closing. So they are kept for ever."""
-
-
-@final
-class _Home:
-    """The connections of one event loop."""
-
-    def __init__(self, dialer: Dialer, *, timeout: float) -> None:
-        self.reads = Lane(dialer, Reads, timeout=timeout)
-        self.calls = Lane(dialer, Calls, timeout=timeout)
-
-    async def close(self) -> None:
-        await self.reads.close()
-        await self.calls.close()
 
 
 @final
@@ -95,7 +78,7 @@ class RedisStore:
         self._rng = SystemRandom() if rng is None else rng
         self._ids = partial(os.urandom, 16) if ids is None else ids
         self._channel = channel_of(self._dialer.database)
-        self._homes: dict[asyncio.AbstractEventLoop, _Home] = {}
+        self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
         self._process = os.getpid()
 
     def __repr__(self) -> str:
@@ -107,7 +90,7 @@ class RedisStore:
         """Return the bytes under each of *keys*, in their order, None where nothing is."""
         if not keys:
             return []
-        return await self._home().reads.filling().join([*map(entry_of, keys)])
+        return await self._home().read([*map(entry_of, keys)])
 
     async def set_many(self, items: Sequence[Item]) -> None:
         """Store every item, whatever stands on its key."""
@@ -116,7 +99,7 @@ class RedisStore:
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete *keys*, whatever stands on them."""
-        await self._call([(b"UNLINK", *map(entry_of, keys))] if keys else [], replies.nothing)
+        await self._call([(b"UNLINK", entry_of(key)) for key in keys], replies.nothing)
 
     async def aclose(self) -> None:
         """Close this loop's connections, ending calls that wait with an error. Safe to call twice."""
@@ -134,7 +117,7 @@ class RedisStore:
         if not keys and not tags:
             return [], []
         names = [*map(entry_of, keys), *map(version_of, tags)]
-        found = await self._home().reads.filling().join(names)
+        found = await self._home().read(names)
         return found[: len(keys)], found[len(keys) :]
 
     async def versions(self, tags: Sequence[str], *, ttl: float) -> list[bytes | None]:
@@ -165,13 +148,13 @@ class RedisStore:
 
     async def commit(self, item: Item, token: bytes, *, message: bytes | None) -> bool:
         """Store the entry if the token's claim is present, alone and untainted; end it either way."""
-        arguments = (token, item.data, milliseconds(item.ttl))
-        return await self._change([(scripts.COMMIT, key_pair(item.key), arguments)], message)
+        command = scripts.COMMIT.on(key_pair(item.key), token, item.data, milliseconds(item.ttl))
+        return await self._change([command], message)
 
     async def put(self, items: Sequence[Item], *, message: bytes | None) -> None:
         """Store entries whatever lease stands, ending it; under a fence delete and taint instead."""
         await self._change(
-            [(scripts.PUT, key_pair(item.key), (item.data, milliseconds(item.ttl))) for item in items],
+            [scripts.PUT.on(key_pair(item.key), item.data, milliseconds(item.ttl)) for item in items],
             message,
         )
 
@@ -185,10 +168,8 @@ class RedisStore:
     ) -> None:
         """Delete the entries of *keys* and the versions of *tags*, end leases, taint fences."""
         await self._replace_stamps(tags)
-        steps: list[Step] = [
-            (scripts.DROP, key_pair(key), (keep[key],) if key in keep else ()) for key in keys
-        ]
-        await self._change([*steps, *((scripts.DROP, tag_pair(tag), ()) for tag in tags)], message)
+        drops = [scripts.DROP.on(key_pair(key), *([keep[key]] if key in keep else [])) for key in keys]
+        await self._change([*drops, *(scripts.DROP.on(tag_pair(tag)) for tag in tags)], message)
 
     async def fence(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, ttl: float, message: bytes | None
@@ -196,7 +177,7 @@ class RedisStore:
         """Like `drop`, and add *token* to the fences of each key and tag for *ttl* seconds."""
         await self._replace_stamps(tags)
         lasting = milliseconds(ttl)
-        await self._change([(scripts.FENCE, pair, (token, lasting)) for pair in _pairs(keys, tags)], message)
+        await self._change([scripts.FENCE.on(pair, token, lasting) for pair in _pairs(keys, tags)], message)
 
     async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> list[bytes | None]:
         """Delete each tag's version and end this token's fence; a new version where it may be made."""
@@ -209,7 +190,7 @@ class RedisStore:
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, message: bytes | None
     ) -> None:
         """End this token's claims, nobody else's."""
-        await self._change([(scripts.RELEASE, pair, (token,)) for pair in _pairs(keys, tags)], message)
+        await self._change([scripts.RELEASE.on(pair, token) for pair in _pairs(keys, tags)], message)
 
     async def claims(self, key: str) -> Sequence[Claim]:
         """Return what stands on *key* now."""
@@ -254,43 +235,29 @@ class RedisStore:
         namespaces = dict.fromkeys(map(namespace_of, tags))
         await self._call([(b"UNLINK", stamp_of(namespace)) for namespace in namespaces], replies.nothing)
 
-    async def _change(self, steps: Sequence[Step], message: bytes | None) -> bool:
-        """Run a script per key and tag, publish *message* in the last, tell whether all returned 1."""
-        if message is not None and not steps:
-            await self._call([(b"PUBLISH", self._channel, message)], replies.nothing)
-            return True
-        commands = [script.on(pair, *arguments) for script, pair, arguments in steps]
-        if message is not None:
-            script, pair, arguments = steps[-1]
-            commands[-1] = script.on(pair, *arguments, channel=self._channel, message=message)
-        return await self._call(commands, replies.everything_done)
+    async def _change(self, commands: Sequence[Command], message: bytes | None) -> bool:
+        """Run scripts, publish *message* in the last of them, tell whether all returned 1."""
+        return await self._call(commands, replies.everything_done, message)
 
-    async def _call(self, commands: Sequence[Command], read: Callable[[Sequence[Reply]], T]) -> T:
-        """Send *commands* in one round trip and *read* the replies; raise if any is an error.
-
-        A server that does not know a script is sent all of them, and then everything again: what
-        it did already does not matter, and what it did out of turn is so done after the rest too.
-        """
-        if not commands:
-            return read([])
-        answers = await self._home().calls.filling().join(commands)
-        if any(isinstance(answer, Refused) and answer.code == "NOSCRIPT" for answer in answers):
-            answers = await self._home().calls.filling().join([*scripts.LOADS, *commands])
-        for answer in answers:
-            if isinstance(answer, Refused):
-                raise self._dialer.unavailable(self._dialer.bare(answer))
+    async def _call(
+        self, commands: Sequence[Command], read: Callable[[Sequence[Reply]], T], message: bytes | None = None
+    ) -> T:
+        """Send *commands* and *read* the replies."""
+        answers: Sequence[Reply] = []
+        if commands or message is not None:
+            answers = await self._home().call(commands, message)
         try:
-            return read(answers[-len(commands) :])
+            return read(answers[: len(commands)])
         except (ValueError, TypeError, AttributeError) as error:
             raise self._dialer.unavailable(self._dialer.bare(error)) from error
 
-    def _home(self) -> _Home:
+    def _home(self) -> Home:
         """Return the connections of this process and loop."""
         loop = asyncio.get_running_loop()
         home = self._homes.get(loop)
         if home is None or self._process != os.getpid():
             self._forget_others()
-            home = self._homes[loop] = _Home(self._dialer, timeout=self._timeout)
+            home = self._homes[loop] = Server(self._dialer, self._channel, timeout=self._timeout)
         return home
 
     def _forget_others(self) -> None:
