@@ -92,7 +92,9 @@ class RemoteStore(Protocol):
     """Bytes shared between processes.
 
     Every method raises `StoreUnavailable`, with the cause kept, when the server cannot be reached
-    or refuses; no other error may come out. Every method may be cancelled at any await."""
+    or refuses; no other error may come out. Every method may be cancelled at any await. A store that
+    gives up by itself says after how many seconds in an attribute `timeout`; the cache then gives up
+    later, and without one after 1.5 seconds."""
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the bytes under each of *keys*, in their order, None where nothing is."""

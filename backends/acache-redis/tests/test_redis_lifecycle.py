@@ -9,8 +9,9 @@ from textwrap import dedent
 import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import ConnectionPool, Redis
-from valkey_server import valkey
+from valkey_server import environment, valkey
 
+from acache import Cache
 from acache.protocols import Item
 from acache_redis import RedisStore
 
@@ -28,7 +29,7 @@ def server():
 def run(program, *arguments):
     """Run a program of its own, all warnings errors; return what it printed."""
     command = [sys.executable, "-W", "error", "-c", dedent(program), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment())
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 
@@ -75,6 +76,23 @@ def test_a_loop_that_ends_in_the_middle_of_a_read_leaves_nothing(server):
     assert run(program, server.url) == ""
 
 
+@pytest.mark.asyncio
+async def test_a_feed_that_is_cancelled_while_it_closes_is_closed_all_the_same(server):
+    store, ready = RedisStore(server.url), asyncio.Event()
+
+    async def listen():
+        async with store.listen(heard=print, gap=ready.set, alive=lambda _: None):
+            await asyncio.Event().wait()
+
+    listening = asyncio.create_task(listen())
+    async with asyncio.timeout(10):
+        await ready.wait()
+    [feed] = [task for task in asyncio.all_tasks() if task.get_name() == "acache-redis feed"]
+    feed.cancel()  # as a loop that ends cancels all its tasks, ...
+    listening.cancel()  # ... and this one then cancels the other, which is closing its connection
+    await asyncio.wait([feed, listening])  # redis-py warns of what was left open
+
+
 @pytest.mark.parametrize("loop", ["asyncio.new_event_loop()", "loop"])
 def test_a_forked_child_opens_connections_of_its_own(server, loop):
     program = """
@@ -110,6 +128,17 @@ def test_a_forked_child_opens_connections_of_its_own(server, loop):
         before = redis.info("stats")["total_connections_received"]
         assert run(program, server.url, loop) == ("child\n" if loop == "loop" else "child\nparent\n")
         assert redis.info("stats")["total_connections_received"] - before == 2 + 2
+
+
+@pytest.mark.asyncio
+async def test_a_cache_waits_as_long_as_the_stores_own_timeout(server):
+    told = []
+    async with Cache(f"{server.url}?timeout=20") as cache, Redis.from_url(server.url) as redis:
+        cache.subscribe(told.append)
+        await cache.get("k")
+        await redis.client_pause(2_500)
+        assert await cache.get("k") is None
+    assert told == [], "a slow answer is no failure: without the timeout it would be one after 1.5 s"
 
 
 @pytest.mark.asyncio

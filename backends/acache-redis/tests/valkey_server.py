@@ -84,6 +84,14 @@ class ValkeyServer:
         raise RuntimeError(Path(self._directory, "log").read_text())
 
 
+def environment():
+    """Return what a test's other processes run in: every warning counts there, being slow does not.
+
+    In development mode asyncio complains of each step that took 100 ms, which on a busy machine says
+    nothing about the step."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
+
+
 @contextmanager
 def valkey(*options, binary=None):
     """Start a server and kill it at the end, whatever became of it."""

@@ -66,10 +66,11 @@ class Wire(asyncio.Protocol):
         """End the connection at once. Safe to call twice.
 
         Not politely: that would wait until a server that hangs has taken what is still to be written.
+        All is done before the first await, for a loop that ends may cancel who waits here once more.
         """
         self._transport.abort()
+        await self._connection.disconnect(nowait=True)  # suspends nowhere
         await asyncio.wait([self.lost])
-        await self._connection.disconnect(nowait=True)
 
     # --- called by the transport ----------------------------------------------------------------
 

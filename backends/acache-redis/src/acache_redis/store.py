@@ -84,6 +84,11 @@ class RedisStore:
     def __repr__(self) -> str:
         return f"<RedisStore {self._name}>"
 
+    @property
+    def timeout(self) -> float:
+        """Seconds that a round trip may take; a cache waits a little longer before it gives up itself."""
+        return self._timeout
+
     # --- bytes ----------------------------------------------------------------------------------
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:

@@ -9,6 +9,8 @@ import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from valkey_server import environment
+
 WORKER = Path(__file__).with_name("fleet_worker.py")
 
 
@@ -82,6 +84,7 @@ async def process(url, **options):
         stdout=-1,
         stderr=-1,
         limit=2**24,
+        env=environment(),
     )
     worker = Process(child)
     try:

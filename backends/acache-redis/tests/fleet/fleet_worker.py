@@ -26,7 +26,8 @@ class Worker:
         if claim is not None:
             acache._fleet.LEASE = acache._fleet_writes.FENCE = claim
         self.register = None if register is None else Register(register, keys)
-        store = RedisStore(url, ping_every=0.1) if near else RedisStore(url)
+        # A machine that is busy with all these processes is no outage.
+        store = RedisStore(url, timeout=20, **({"ping_every": 0.1} if near else {}))
         self.cache = Cache(store, near=near or None, namespace=namespace, **options)
         self.cache.subscribe(self.note)
         self.max_staleness = options.get("max_staleness", 5.0) if near else 0.0

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 from fleet_process import fleet, process
+from valkey_server import environment
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
@@ -95,6 +96,8 @@ async def test_prefork_children_use_the_cache_that_their_parent_used(server):
         loop.close()
         print(loads)
         """
-    command = [sys.executable, "-W", "error", "-c", dedent(program), server.url]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-W", "error", "-c", dedent(program), f"{server.url}?timeout=20"]
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=60, env=environment()
+    )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "1\n")
