@@ -1,6 +1,7 @@
 """Read-through: a cache that loads what it lacks from a source by itself."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
@@ -104,8 +105,14 @@ class ReadThrough(Generic[K, V]):
         )
 
     async def _load(self, ids: Sequence[K]) -> Mapping[K, V]:
-        try:
+        with self._reaching():
             return await self._source.load(ids)
+
+    @contextmanager
+    def _reaching(self) -> Generator[None]:
+        """Say what an error of the network means that a source lets through."""
+        try:
+            yield
         except CacheError:
             raise
         except OSError as error:

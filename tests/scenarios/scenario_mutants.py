@@ -535,6 +535,71 @@ mutant(
     ),
 )
 
+# --- writing through --------------------------------------------------------------------------------
+
+mutant(
+    "a put caches what was given, not what the source made of it",
+    "rows",
+    "two_writers_through",
+    ("write_through:WriteThrough._save", "saved.rows.get(id, items[id])", "items[id]"),
+)
+mutant(
+    "a put saves before it fences",
+    "V4",
+    "writers_through_that_are_killed",
+    (
+        "write_through:WriteThrough._save",
+        "    async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:\n        with self._reaching():\n            saved = await self._writable.save(items)\n",
+        "    saved = await self._writable.save(items)\n    async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:\n",
+    ),
+)
+mutant(
+    "a put sets without a fence",
+    "V1",
+    "two_writers_through",
+    (
+        "write_through:WriteThrough._save",
+        "    async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:",
+        "    for _ in (1,):",
+        "writer.commit(key, row, policy=self._reader.policy, tags=self.tags(id))",
+        "await self._cache.set(key, row, policy=self._reader.policy, tags=self.tags(id), type=int)",
+    ),
+)
+mutant(
+    "a removal removes and then invalidates",
+    "V4",
+    "writers_through_that_are_killed",
+    (
+        "write_through:WriteThrough.remove",
+        ", self._cache.writing(*keys, tags=self._tags_of(ids)):",
+        ":",
+        "self._complain(saved.refused, of=len(keys))",
+        "await self._cache.invalidate(*keys, tags=self._tags_of(ids))",
+    ),
+)
+mutant(
+    "a put that failed leaves what was cached",
+    "V14",
+    "two_writers_through",
+    (
+        "write_through:WriteThrough._save",
+        "    async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:\n        with self._reaching():\n            saved = await self._writable.save(items)\n",
+        "    saved = await self._writable.save(items)\n    async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:\n",
+    ),
+)
+mutant(
+    "alone, a put sets without a fence",
+    "V1",
+    "alone_written_through",
+    (
+        "write_through:WriteThrough._save",
+        "    async with self._cache.writing(*keys, tags=self._tags_of(items)) as writer:",
+        "    for _ in (1,):",
+        "writer.commit(key, row, policy=self._reader.policy, tags=self.tags(id))",
+        "await self._cache.set(key, row, policy=self._reader.policy, tags=self.tags(id), type=int)",
+    ),
+)
+
 # --- without leases, without a store, side by side --------------------------------------------------
 
 mutant(

@@ -6,6 +6,7 @@ import scenarios_feed  # noqa: F401
 import scenarios_loads  # noqa: F401
 import scenarios_outages  # noqa: F401
 import scenarios_readers  # noqa: F401
+import scenarios_sources  # noqa: F401
 import scenarios_writers  # noqa: F401
 from scenario_registry import REGISTRY
 
