@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acache import Cache, ReadThrough
 from acache._stats import SAMPLE_EVERY, Histogram, Stats, Tally, duration, judge, total
@@ -297,3 +299,14 @@ def test_a_total_is_a_sum():
     one, two = Tally("one"), Tally("two")
     one.hits, two.hits, two.loads = 1, 2, 3
     assert total([one, two], entries=5) == Stats(hits=3, loads=3, entries=5)
+
+
+@given(st.lists(st.floats(0, 1e3), max_size=50), st.integers(0, 40))
+def test_how_many_are_below_a_bound_is_exact(durations, octaves):
+    histogram = Histogram()
+    for seconds in durations:
+        histogram.add(seconds)
+    bound = 1e-8 * 2.0**octaves
+    below = sum(seconds <= bound * (1 - 1e-9) for seconds in durations)
+    at_most = sum(seconds <= bound * (1 + 1e-9) for seconds in durations)
+    assert below <= histogram.below(octaves) <= at_most

@@ -22,12 +22,13 @@ Landed = Callable[[R | None, Exception | None], None]
 class Batch(Node, Generic[K, R]):
     """The requests of one tick."""
 
-    __slots__ = ("items", "task", "waiting")
+    __slots__ = ("items", "names", "task", "waiting")
 
     def __init__(self) -> None:
         """Start empty."""
         super().__init__()
         self.items: dict[K, list[Landed[R]]] = {}
+        self.names: list[str] = []  # what those who ask call their items, for who watches
         self.waiting = 0
         self.task: asyncio.Task[None] | None = None
 

@@ -15,6 +15,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
@@ -23,7 +24,7 @@ from weakref import WeakSet
 from acache._decorators import Cached, Reader, Wiring, wrap
 from acache._engine import Engine
 from acache._explain import Explanation, explain
-from acache._guarantees import guarantees
+from acache._health import Health
 from acache._keys import Template, check_key, finish
 from acache._many import CachedMany, wrap_many
 from acache._policy import Options, Policy, entry_of, plan
@@ -429,12 +430,12 @@ class Cache:
 
     def stats(self) -> Stats:
         """Return the sum over all functions and direct calls."""
-        process = self._engine.process
-        store: object = process.near.store
-        entries = len(store) if isinstance(store, Sized) else 0
-        loading = 0 if process.loop is None else len(process.flights)
+        process, now = self._engine.process, self.health()
         return total(
-            process.tallies.values(), entries=entries, loading=loading, evictions=process.near.evictions.count
+            process.tallies.values(),
+            entries=now.entries,
+            loading=now.loading,
+            evictions=process.near.evictions.count,
         )
 
     def report(self) -> Report:
@@ -450,12 +451,20 @@ class Cache:
             )
         )
 
+    def health(self) -> Health:
+        """Say how the cache is now: the remote store, the near copies, what is pending."""
+        process = self._engine.process
+        store: object = process.near.store
+        return replace(
+            self._engine.authority.health(),
+            entries=len(store) if isinstance(store, Sized) else 0,
+            loading=0 if process.loop is None else len(process.flights),
+        )
+
     @property
     def guarantees(self) -> Mapping[str, str]:
         """Which promises hold with the parts that this cache has, one sentence each."""
-        return guarantees(
-            remote=None, leases=False, feed=False, near=True, signed=bool(self._settings.signing_keys)
-        )
+        return self._engine.authority.guarantees(signed=bool(self._settings.signing_keys))
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Call *observer* with every event; return what ends that. Its errors are logged only."""

@@ -10,6 +10,7 @@ from functools import partial, update_wrapper
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from acache._engine import Engine
+from acache._entry import Entry
 from acache._key_memo import memo_expression
 from acache._keys import Template, finish, key_template
 from acache._policy import Options, Policy, plan
@@ -135,8 +136,10 @@ class Wiring:
         self.tally.invalidations += 1
         await self.engine.invalidate((finish(key),), ())
 
-    def sample(self, wrapper: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **named: Any) -> None:
-        """Time one hit by running it once more."""
+    def sample(
+        self, entry: Entry, wrapper: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **named: Any
+    ) -> None:
+        """Time one hit by running it once more, and note how old its value is."""
         now = self.engine.process.clock.monotonic
         start = now()
         coroutine = wrapper(*args, **named)
@@ -144,6 +147,7 @@ class Wiring:
             coroutine.send(None)
         except StopIteration:
             self.tally.hit_time.add(now() - start)
+            self.tally.hit_age.add(start - entry.born)
         finally:
             coroutine.close()
 
@@ -195,7 +199,7 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION):
                 if not LEFT:
                     ROUNDS += 1
                     LEFT = EVERY + 1
-                    SAMPLE(WRAPPER, FORWARD)
+                    SAMPLE(ENTRY, WRAPPER, FORWARD)
                 return ENTRY.value
             return await MISS(KEY, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION)
         def KEY_OF(DEFINITION):

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 from acache._elsewhere import Elsewhere
 from acache._entry import Entry
+from acache._health import Health
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
 from acache._process import Arrival, CacheFlight, Call, Found, Process, inside_a_load
 from acache._singleflight import join_all
 from acache.errors import LoadTimeout
-from acache.events import Cleared, HeadStartTooLong, Invalidated
+from acache.events import Cleared, HeadStartTooLong, Invalidated, LoadAwaited
 
 
 class Finder(Protocol):
@@ -76,6 +77,14 @@ class Authority(Protocol):
         """Return what else than near knows of *key*."""
         ...
 
+    def health(self) -> Health:
+        """Say how the way to the remote store is; `entries` and `loading` are not for it to know."""
+        ...
+
+    def guarantees(self, *, signed: bool) -> Mapping[str, str]:
+        """Say which promises hold."""
+        ...
+
     async def aclose(self) -> None:
         """Close what was opened."""
         ...
@@ -116,25 +125,28 @@ class Engine:
                 inline = self.serve(key, call, entry, verdict, found)
                 return entry.value if inline is None else await self._refreshed(inline, call, entry)
             mark = process.drops.mark
+            since = process.clock.monotonic()
             joined, flight = self._fly(key, call, entry, found)
             try:
                 # One frame less for each of the many who wait without a limit.
                 arrival = await (flight.join() if call.policy.patient else self._wait(flight, call))
             except BaseException:
-                self._count_miss(call, joined=joined)
+                self._count_miss(call, since if joined else None)
                 raise
             # A tag that the load added may have been invalidated before this caller came.
             if arrival.tags and mark != flight.mark and not process.current(flight, arrival.tags):
                 continue
-            inline = self._count(flight, call, arrival, joined=joined)
+            inline = self._count(flight, call, arrival, since if joined else None)
             return arrival.value if inline is None else await self._refreshed(inline, call, arrival)
 
     def _count(
-        self, flight: CacheFlight, call: Call, arrival: Arrival, *, joined: bool
+        self, flight: CacheFlight, call: Call, arrival: Arrival, joined: float | None
     ) -> CacheFlight | None:
-        """Count what came; return the refresh that this very caller shall wait for, if any."""
+        """Count what came; return the refresh that this very caller shall wait for, if any.
+
+        *joined*: when the caller joined what another had begun."""
         if arrival.entry is None:
-            self._count_miss(call, joined=joined)
+            self._count_miss(call, joined)
             call.tally.stale += arrival.stale
             return None
         # What was dropped since it was found must not be taken for what stands during a refresh.
@@ -143,9 +155,12 @@ class Engine:
         flight.elected = True
         return self.serve(flight.key, call, arrival.entry, verdict)
 
-    def _count_miss(self, call: Call, *, joined: bool) -> None:
-        call.tally.misses += 1
-        call.tally.coalesced += joined
+    def _count_miss(self, call: Call, joined: float | None) -> None:
+        tally = call.tally
+        tally.misses += 1
+        if joined is not None:
+            tally.coalesced += 1
+            tally.waited += self.process.clock.monotonic() - joined
 
     def judge(self, key: str, policy: Policy) -> tuple[Entry | None, Verdict]:
         """Return what is near of *key* and what it is worth to this read."""
@@ -373,6 +388,8 @@ class Engine:
     ) -> tuple[bool, CacheFlight]:
         """Join the flight of *key*, or start one; say which."""
         self._note_miss(key, old, call, found)
+        if self.process.observers:
+            self.process.emit(LoadAwaited(function=call.tally.name, key=key))
         flight = self._joinable(key)
         if flight is None:
             return False, self.start(key, call, old=old, found=found)
@@ -388,19 +405,20 @@ class Engine:
     ) -> list[str]:
         """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
         late: list[str] = []
+        since = self.process.clock.monotonic()
         try:
             await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], call)
             arrivals = {key: self._arrival(flight, call) for key, (_, flight) in flights.items()}
         except BaseException:
             for joined, _ in flights.values():
-                self._count_miss(call, joined=joined)
+                self._count_miss(call, since if joined else None)
             raise
         for key, (joined, flight) in flights.items():
             arrival = arrivals[key]
             if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
                 late.append(key)
                 continue
-            self._count(flight, call, arrival, joined=joined)
+            self._count(flight, call, arrival, since if joined else None)
             found[key] = arrival.value
         for key, flight in inline.items():
             if flight.over and not flight.failed:

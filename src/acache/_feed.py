@@ -73,6 +73,14 @@ class Hearing:
         until = sent + (clock - asyncio.get_running_loop().time()) + self._max_staleness
         self._process.near.trusted_until = max(self._process.near.trusted_until, until)
 
+    @property
+    def lag(self) -> float | None:
+        """Seconds since the time up to which everything has been heard; None before the first answer."""
+        until = self._process.near.trusted_until
+        if until < 0:
+            return None
+        return max(0.0, self._process.clock.monotonic() - (until - self._max_staleness))
+
     def gap(self) -> None:
         """Take a (re)connection as a message about everything."""
         self._process.forget_near()

@@ -33,7 +33,7 @@ from acache._process import Arrival, CacheFlight, Found, Process
 from acache._remote import SPACE, NotAsked, Remote
 from acache._singleflight import launch
 from acache.errors import CodecError, StoreUnavailable
-from acache.events import LoadFinished, RoundTripFailed, SetDiscarded
+from acache.events import LeaseAwaited, LoadFinished, RoundTripFailed, SetDiscarded
 from acache.protocols import BUSY, FENCED, GRANTED, Grant, digest
 
 LEASE: Final = 10.0  # seconds; renewed while the load runs
@@ -87,7 +87,12 @@ class FleetLoads:
                     return served
         if not found.trusted:
             return await self._load_unstored(flight)
-        return await self._fly(flight, None if found.data is None else digest(found.data), found.previous)
+        seen = None if found.data is None else digest(found.data)
+        try:
+            return await self._fly(flight, seen, found.previous)
+        finally:
+            if flight.lease_wait:
+                self._tell_wait(flight)
 
     def _served(self, flight: CacheFlight, found: Found) -> Arrival | None:
         """Return what a flight may bring without a load: for a refresh that is another entry than its own."""
@@ -118,7 +123,7 @@ class FleetLoads:
                     standing = self._standing(flight, grant)
                     if standing is not None:
                         return standing
-                    await self._wait(news, grant.remaining)
+                    await self._wait(flight, news, grant.remaining)
                     data = news.data if news.holder == grant.holder else None
                     # It was stored before it was told: what was dropped here in between is not to come back.
                     near_mark = news.mark if process.current(flight) else NEVER
@@ -181,14 +186,22 @@ class FleetLoads:
             return Arrival(value=old.value, stale=verdict is not FRESH)
         return None
 
-    async def _wait(self, news: News, remaining: float) -> None:
+    async def _wait(self, flight: CacheFlight, news: News, remaining: float) -> None:
         """Wait for a message about the key, for the end of the lease, or for the next poll."""
         jitter = 0.5 + self._process.draw()
+        since = self._process.clock.monotonic()
         try:
             async with asyncio.timeout(min(remaining, POLL) * jitter + 0.001):
                 await news.event.wait()
         except TimeoutError:
             return
+        finally:
+            flight.lease_wait += self._process.clock.monotonic() - since
+
+    def _tell_wait(self, flight: CacheFlight) -> None:
+        tally, seconds = flight.call.tally, flight.lease_wait
+        tally.lease_time.add(seconds)
+        self._process.emit(LeaseAwaited(function=tally.name, key=flight.key, seconds=seconds))
 
     async def _load_under(self, flight: CacheFlight, token: bytes, previous: tuple[str, ...]) -> Arrival:
         process, remote, key = self._process, self._remote, flight.key

@@ -12,6 +12,9 @@ from acache._entry import Entry
 from acache._feed import Hearing
 from acache._finding import Finder
 from acache._fleet import FleetLoads, renew
+from acache._guarantees import guarantees
+from acache._health import Health
+from acache._leases_here import LeasesHere
 from acache._packing import Packer
 from acache._pending import Pending
 from acache._policy import unique
@@ -262,6 +265,27 @@ class Fleet:
     async def explain(self, key: str) -> Elsewhere:
         """Return what the remote store says of *key*."""
         return await self.finder.explain(key)
+
+    def health(self) -> Health:
+        """Say how the way to the remote store is."""
+        near, now = self._process.near, self._process.clock.monotonic()
+        return Health(
+            remote="down" if self._remote.breaker.open else "up",
+            near_trusted=near.store is not None and now < near.trusted_until,
+            near_lag=self._hearing.lag,
+            pending_invalidations=len(self.pending),
+        )
+
+    def guarantees(self, *, signed: bool) -> Mapping[str, str]:
+        """Say which promises hold with what the store can do."""
+        remote = self._remote
+        return guarantees(
+            remote=type(remote.store).__name__,
+            leases=not isinstance(remote.store, LeasesHere),
+            feed=remote.feed is not None,
+            near=self._process.near.store is not None,
+            signed=signed,
+        )
 
     # --- closing ------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Run loads: in their slot, within their time, in their own context, measured."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from acache._batching import Batch
@@ -11,7 +11,7 @@ from acache._policy import Failed, Loaded, settle, unique
 from acache._process import CacheFlight, Call, Process
 from acache._singleflight import Node, begin, copied
 from acache.errors import LoadCancelled, LoadTimeout
-from acache.events import Event, LoadFailed, RefreshFailed
+from acache.events import Event, LoadEnded, LoadFailed, LoadStarted, RefreshFailed
 
 
 def failure_of(error: BaseException, key: str) -> Exception | None:
@@ -40,7 +40,9 @@ class Loader:
         load = flight.call.load
         assert load is not None  # noqa: S101 - flights of a group are loaded together
         said = Loading(current(flight.old, self._process.clock.monotonic()), flight.call.tags)
-        outcome = await self._run(flight, load, flight.call, said, nested=flight.nested, key=flight.key)
+        outcome = await self._run(
+            flight, load, flight.call, said, nested=flight.nested, key=flight.key, keys=(flight.key,)
+        )
         return self.note(flight, outcome)
 
     async def load_many(
@@ -58,7 +60,9 @@ class Loader:
                 raise TypeError(f"{call.tally.name} must return a mapping from id to value, not {kind}")
             return found
 
-        outcome = await self._run(batch, load, call, said, nested=batch.nested, key=call.tally.name)
+        outcome = await self._run(
+            batch, load, call, said, nested=batch.nested, key=call.tally.name, keys=tuple(batch.names)
+        )
         trace = outcome.error.__traceback__ if isinstance(outcome, Failed) else None
 
         def take(flight: CacheFlight) -> Loaded | Failed:
@@ -101,6 +105,7 @@ class Loader:
 
         batch = self._process.loads.add(call.group.identity, send, call.id, one)
         batch.nested = batch.nested or flight.nested
+        batch.names.append(flight.key)
         flight.waits_for.append(batch)
         return batch
 
@@ -128,6 +133,7 @@ class Loader:
         *,
         nested: bool,
         key: str,
+        keys: tuple[str, ...],
     ) -> Loaded | Failed:
         process = self._process
         slots = process.slots
@@ -143,7 +149,8 @@ class Loader:
                         if limit is not None:
                             # A cancelled timer stays in the loop: it must not hold this load's context.
                             process.context.run(scope.reschedule, process.flights.loop.time() + limit)
-                        value = await begin(load, key)
+                        with self._told(call.tally.name, keys) if process.observers else nullcontext():
+                            value = await begin(load, key)
                 except TimeoutError as error:
                     if not scope.expired():
                         raise
@@ -172,6 +179,21 @@ class Loader:
             skip=said.skipped,
             not_modified=value is NOT_MODIFIED,
         )
+
+    @contextmanager
+    def _told(self, function: str, keys: tuple[str, ...]) -> Generator[None]:
+        """Tell of a load's start and, whatever it is, of its end."""
+        process, error = self._process, None
+        process.emit(LoadStarted(function=function, keys=keys))
+        started = process.clock.monotonic()
+        try:
+            yield
+        except BaseException as problem:
+            error = type(problem).__name__
+            raise
+        finally:
+            seconds = process.clock.monotonic() - started
+            process.emit(LoadEnded(function=function, keys=keys, seconds=seconds, error=error))
 
     def note(self, flight: CacheFlight, outcome: Loaded | Failed) -> Loaded | Failed:
         """Tell of a failed outcome; hand it on."""

@@ -89,6 +89,7 @@ class CacheFlight(Flight[Arrival]):
         "elected",
         "forced",
         "found",
+        "lease_wait",
         "mark",
         "near_mark",
         "old",
@@ -125,6 +126,7 @@ class CacheFlight(Flight[Arrival]):
         self.tags = call.tags if old is None else unique((*call.tags, *old.tags))
         self.forced = False  # somebody wants it loaded, whatever is stored
         self.elected = False  # one waiter has been chosen to have the found entry refreshed
+        self.lease_wait = 0.0  # seconds that another process's lease has held it up
         self.on_void: Callable[[], object] | None = None  # told once, when it becomes void
 
 

@@ -8,6 +8,8 @@ from math import inf
 
 from acache._claims import Claims
 from acache._entry import Entry
+from acache._guarantees import guarantees
+from acache._health import Health
 from acache._loader import Loader
 from acache._policy import Failed, Loaded, settle
 from acache._process import Arrival, CacheFlight, Process
@@ -187,6 +189,14 @@ class Solo:
 
     async def explain(self, key: str) -> None:
         """Near is all there is."""
+
+    def health(self) -> Health:
+        """There is no remote store that could ail."""
+        return Health()
+
+    def guarantees(self, *, signed: bool) -> Mapping[str, str]:
+        """Say which promises hold in this process."""
+        return guarantees(remote=None, leases=False, feed=False, near=True, signed=signed)
 
     async def aclose(self) -> None:
         """Nothing was opened."""

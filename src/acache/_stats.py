@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil, log2
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 SAMPLE_EVERY: Final = 1024  # hits per timed hit
 
@@ -34,6 +34,11 @@ class Histogram:
         """The mean in seconds, 0 while empty."""
         return self.total / self.count if self.count else 0.0
 
+    def below(self, octaves: int) -> int:
+        """Return how many were at most 10 ns · 2^octaves, exactly: buckets end there."""
+        last = octaves * _BUCKETS_PER_OCTAVE
+        return sum(count for bucket, count in self._buckets.items() if bucket <= last)
+
     def quantile(self, share: float) -> float:
         """Return the duration below which *share* (0 to 1) of them lie; 0 while empty."""
         rank = share * self.count
@@ -53,6 +58,7 @@ class Stats:
     misses: int = 0
     loads: int = 0
     coalesced: int = 0  # reads that waited for somebody else's load
+    waited: float = 0.0  # seconds that these waited, all together
     early: int = 0  # refreshes before expiry (XFetch)
     stale: int = 0  # reads served with a value past its ttl
     errors: int = 0  # loads that failed
@@ -82,9 +88,11 @@ class Tally:
         "errors",
         "head_start",
         "head_starts",
+        "hit_age",
         "hit_time",
         "hits",
         "invalidations",
+        "lease_time",
         "load_time",
         "loads",
         "misses",
@@ -93,6 +101,7 @@ class Tally:
         "stale",
         "timeouts",
         "ttl",
+        "waited",
         "warned",
     )
 
@@ -106,6 +115,9 @@ class Tally:
         self.errors = self.timeouts = self.discarded = self.sets = self.invalidations = 0
         self.load_time = Histogram()
         self.hit_time = Histogram()
+        self.hit_age = Histogram()  # of the values that the timed hits served
+        self.lease_time = Histogram()  # that loads waited for another process's
+        self.waited = 0.0  # seconds that coalesced reads waited, all together
         self.head_start = 0.0
         self.head_starts = 0
         self.warned = False
@@ -143,6 +155,7 @@ class Tally:
             misses=self.misses,
             loads=self.loads,
             coalesced=self.coalesced,
+            waited=self.waited,
             early=self.early,
             stale=self.stale,
             errors=self.errors,
@@ -172,6 +185,11 @@ class FunctionReport:
     time_saved: float  # hits · (mean load - mean hit)
     verdict: Worth
     warnings: tuple[str, ...] = ()
+    # The distributions behind these, as they are now and go on; for exporters.
+    load_time: Histogram = field(default_factory=Histogram, repr=False)
+    hit_time: Histogram = field(default_factory=Histogram, repr=False)
+    hit_age: Histogram = field(default_factory=Histogram, repr=False)
+    lease_time: Histogram = field(default_factory=Histogram, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +259,16 @@ def judge(tally: Tally, *, never_invalidated: bool) -> FunctionReport:
         time_saved=saved,
         verdict=verdict,
         warnings=tuple(warnings),
+        load_time=load,
+        hit_time=hit,
+        hit_age=tally.hit_age,
+        lease_time=tally.lease_time,
     )
 
 
 def total(tallies: Iterable[Tally], **more: int) -> Stats:
     """Return the sum of *tallies*, with figures that only the cache knows added."""
-    sums = dict.fromkeys(Stats.__slots__, 0)
+    sums: dict[str, Any] = dict.fromkeys(Stats.__slots__, 0)
     for tally in tallies:
         snapshot = tally.snapshot()
         for name in sums:

@@ -9,6 +9,43 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadAwaited(Event):
+    """A read begins to wait for a value of *key*: for a load of its own, or for one that it joins.
+
+    Told in the context of that read. A fleet may spare it the load: then no `LoadStarted` follows."""
+
+    function: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadStarted(Event):
+    """A loader is about to be called. Told in the context that it runs in."""
+
+    function: str
+    keys: tuple[str, ...]  # several for a batch loader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadEnded(Event):
+    """A loader has returned, raised or been cancelled. Told in the context that it ran in."""
+
+    function: str
+    keys: tuple[str, ...]  # as in `LoadStarted`
+    seconds: float
+    error: str | None  # its type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseAwaited(Event):
+    """A load has waited for another process's load of the key."""
+
+    function: str
+    key: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadFinished(Event):
     """A load brought a value back."""
 

@@ -68,7 +68,7 @@ class ReadThrough(Generic[K, V]):
             tally = reader.tally
             tally.hits += 1
             if not tally.hits % SAMPLE_EVERY:
-                reader.sample(self.get, id)
+                reader.sample(entry, self.get, id)
                 tally.hits -= 1  # the sample was none
             return cast("V | None", entry.value)
         return cast("V | None", await reader.engine.read(key, self._call(id)))
