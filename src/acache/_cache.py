@@ -172,6 +172,11 @@ class Cache:
         """Show what it is, without addresses or keys."""
         return f"<Cache namespace={self._settings.namespace!r} functions={len(self._wirings)}>"
 
+    @property
+    def namespace(self) -> str:
+        """The namespace that this cache's keys and tags live in."""
+        return self._settings.namespace
+
     # --- decorators ---------------------------------------------------------------------------------
 
     def cached(
