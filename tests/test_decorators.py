@@ -541,6 +541,7 @@ async def test_a_function_and_a_batch_function_may_share_a_template(cache):
         ({"policy": Policy(beta=2)}, NoInvalidationPlan, "ttl="),
         ({"ttl": -1}, InvalidPolicy, "ttl must be zero or more seconds, not -1"),
         ({"ttl": float("nan")}, InvalidPolicy, "ttl must be zero or more seconds, not nan"),
+        ({"policy": 60}, TypeError, r"policy= takes a Policy, such as Policy\(ttl=60\), not int"),
         ({"ttl": 60, "stale_while_revalidate": -1}, InvalidPolicy, "stale_while_revalidate"),
         ({"ttl": 60, "ttll": 60}, TypeError, "unknown option 'ttll'; did you mean 'ttl'"),
         ({"ttl": 60, "tags": "users"}, TypeError, r"tags takes an iterable of str.*write tags=\['users'\]"),

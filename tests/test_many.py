@@ -286,6 +286,13 @@ async def test_a_batch_load_that_takes_too_long_is_cancelled(cache):
         await load([1, 2])
 
 
+@pytest.mark.asyncio
+async def test_an_id_that_can_be_no_key_of_a_mapping_is_refused_by_name(rows):
+    for call in (rows, rows.refresh, rows.invalidate):
+        with pytest.raises(TypeError, match="rows: ids takes ids that can be keys of a mapping, not"):
+            await call([1, [2]])
+
+
 @pytest.mark.parametrize(("ids", "kind"), [("12", "str"), (b"12", "bytes"), (3, "int"), (None, "NoneType")])
 @pytest.mark.asyncio
 async def test_what_is_no_iterable_of_ids_is_refused(rows, ids, kind):

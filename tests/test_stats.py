@@ -121,6 +121,10 @@ async def test_a_report_says_what_was_saved(cache, slow):
     assert row.time_saved == pytest.approx(0.1 * SAMPLE_EVERY)
     assert "worth it" in str(cache.report())
     assert "99.9%" in str(cache.report())
+    head, line = str(cache.report()).splitlines()
+    for column in ("coalesced", "early", "stale", "errors", "discarded", "load p99", "hit p99"):
+        assert column in head
+    assert len(line.split()) >= len(head.split()) - 4  # "load p50" and its like are one column
 
 
 @pytest.mark.asyncio

@@ -188,5 +188,11 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: ManyWiring)
 def _ids_of(function: str, parameter: str, ids: object) -> list[Any]:
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise TypeError(f"{function}: {parameter} takes an iterable of ids, not {type(ids).__name__}")
-    each: Iterable[Any] = ids
-    return list(each)
+    each: list[Any] = list(ids)
+    try:
+        set(each)
+    except TypeError as error:
+        raise TypeError(
+            f"{function}: {parameter} takes ids that can be keys of a mapping, not {error}"
+        ) from None
+    return each

@@ -52,6 +52,17 @@ def seconds(name: str, value: object) -> float:
     return number
 
 
+def _factor(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidPolicy(f"{name} must be a number, not {value!r}")
+    number = float(value)
+    if isnan(number) or number < 0:
+        raise InvalidPolicy(f"{name} must be zero or more, not {value!r}")
+    if number == inf:
+        raise InvalidPolicy(f"{name} must be finite")
+    return number
+
+
 def _finite(name: str, value: object) -> float:
     number = seconds(name, value)
     if number == inf:
@@ -69,7 +80,7 @@ def _optional_finite(name: str, value: object) -> float | None:
 
 
 def _fraction(name: str, value: object) -> float:
-    number = seconds(name, value)
+    number = _factor(name, value)
     if number > 1:
         raise InvalidPolicy(f"{name} must lie between 0 and 1, not {value!r}")
     return number
@@ -95,7 +106,7 @@ def _text(name: str, value: object) -> object:
 
 _READ: Final[dict[str, Callable[[str, object], object]]] = {
     "ttl": _optional_finite,
-    "beta": _finite,
+    "beta": _factor,
     "jitter": _fraction,
     "stale_while_revalidate": _finite,
     "stale_if_error": _finite,
@@ -219,6 +230,13 @@ _DEFAULTS: Final[dict[str, object]] = {
 }
 
 
+def check_policy(policy: object) -> Policy:
+    """Return *policy*; TypeError, saying what to write, if it is none."""
+    if not isinstance(policy, Policy):
+        raise TypeError(f"policy= takes a Policy, such as Policy(ttl=60), not {type(policy).__name__}")
+    return policy
+
+
 def plan(where: str, options: Options, *, policy: Policy | None, default: Policy, plannable: bool) -> Policy:
     """Return the policy of one caching call.
 
@@ -226,7 +244,7 @@ def plan(where: str, options: Options, *, policy: Policy | None, default: Policy
     user's own. Raises NoInvalidationPlan if no ttl is named, or ttl=None without such a way."""
     merged = Policy(**options)
     if policy is not None:
-        merged = merged.over(policy)
+        merged = merged.over(check_policy(policy))
     merged = merged.over(default) if default.named else merged
     if "ttl" not in merged.named:
         raise NoInvalidationPlan(

@@ -15,7 +15,7 @@ from acache._fleet_writes import Fleet
 from acache._leases_here import LeasesHere
 from acache._memory import MemoryStore
 from acache._packing import Packer
-from acache._policy import Policy
+from acache._policy import Policy, check_policy
 from acache._process import Process
 from acache._registry import find_codec, open_store
 from acache._remote import LeasingStore, Remote
@@ -89,24 +89,37 @@ def build(settings: Settings) -> Engine:
 
 def check(settings: Settings) -> None:
     """Raise ConfigurationError for a value that makes no sense, naming the option and the remedy."""
-    if not re.fullmatch(r"[\w.-]+", settings.namespace, re.ASCII):
+    namespace: object = settings.namespace
+    if not isinstance(namespace, str) or not re.fullmatch(r"[\w.-]+", namespace, re.ASCII):
         raise ConfigurationError(
-            f"namespace={settings.namespace!r}: use letters, digits, '_', '.' and '-', at least one of them"
+            f"namespace={namespace!r}: use letters, digits, '_', '.' and '-', at least one of them"
         )
     for name in ("max_loads", "max_queue", "max_staleness", "max_ttl", "max_value_bytes"):
-        value = getattr(settings, name)
-        if value is not None and not value > 0:
-            raise ConfigurationError(f"{name}={value!r} must be more than zero")
-    if not 0 <= settings.verify <= 1:
+        if not (name == "max_loads" and settings.max_loads is None) and not _number(settings, name) > 0:
+            raise ConfigurationError(f"{name}={getattr(settings, name)!r} must be more than zero")
+    if not 0 <= _number(settings, "verify") <= 1:
         raise ConfigurationError(f"verify={settings.verify!r} is a share of the hits: between 0 and 1")
     if settings.on_lost_invalidation not in ("retry", "raise"):
         raise ConfigurationError(
             f'on_lost_invalidation={settings.on_lost_invalidation!r} must be "retry" or "raise"'
         )
-    if settings.policy.ttl is not UNSET:
+    for variable in settings.inherit_context:
+        if not isinstance(variable, ContextVar):
+            kind = type(variable).__name__
+            raise ConfigurationError(
+                f"inherit_context= takes ContextVars, the variables themselves, not {kind}"
+            )
+    if check_policy(settings.policy).ttl is not UNSET:
         raise ConfigurationError(
             "policy= of a cache may carry everything but ttl: name it where values are made"
         )
+
+
+def _number(settings: Settings, name: str) -> float:
+    value: object = getattr(settings, name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name}={value!r} must be a number")
+    return value
 
 
 def _process(settings: Settings, near: LocalStore | None) -> Process:

@@ -200,9 +200,8 @@ class Report:
 
     def __str__(self) -> str:
         """Return the table."""
-        head = ("function", "hits", "misses", "loads", "ratio", "load p50", "hit p50", "saved", "verdict")
-        rows = [head, *(_row(function) for function in self.functions)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        rows = [_HEAD, *(_row(function) for function in self.functions)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
         ]
@@ -210,16 +209,30 @@ class Report:
         return "\n".join([*(line.rstrip() for line in lines), *notes])
 
 
+_COUNTS: Final = ("hits", "misses", "coalesced", "loads", "errors", "early", "stale", "discarded")
+_HEAD: Final = (
+    "function",
+    *_COUNTS,
+    "ratio",
+    "load p50",
+    "load p99",
+    "hit p50",
+    "hit p99",
+    "saved",
+    "verdict",
+)
+
+
 def _row(function: FunctionReport) -> tuple[str, ...]:
     stats = function.stats
     return (
         function.name,
-        f"{stats.hits:,}",
-        f"{stats.misses:,}",
-        f"{stats.loads:,}",
+        *(f"{getattr(stats, count):,}" for count in _COUNTS),
         f"{stats.hit_ratio:.1%}",
         duration(function.load_p50),
+        duration(function.load_p99),
         duration(function.hit_p50),
+        duration(function.hit_p99),
         duration(function.time_saved),
         function.verdict,
     )

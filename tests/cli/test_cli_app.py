@@ -71,7 +71,9 @@ def test_a_file_that_cannot_be_written_is_refused(no_run, tmp_path, option, name
 
 
 def test_one_file_for_both_is_refused(no_run, tmp_path):
-    refused(acache("demo", "--json", tmp_path / "x", "--html", tmp_path / "x"))
+    (tmp_path / "folder").mkdir()
+    for other in (tmp_path / "x", tmp_path / "folder" / ".." / "x"):
+        refused(acache("demo", "--json", tmp_path / "x", "--html", other))
 
 
 def test_trying_a_file_leaves_none_behind_and_keeps_what_is_there(no_run, tmp_path):

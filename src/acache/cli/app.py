@@ -80,7 +80,7 @@ def demo(
     """Run five ways to cache against a real SQLite database, and measure them.
 
     The same seeded traffic meets no cache, naive cache-aside, a mutex, XFetch alone, and acache."""
-    if json_file is not None and json_file == html_file:
+    if json_file is not None and html_file is not None and json_file.resolve() == html_file.resolve():
         raise typer.BadParameter("--json and --html name the same file")
     try:
         with progress(Console(stderr=True)) as show:
