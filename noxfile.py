@@ -95,6 +95,13 @@ def crash(session: nox.Session) -> None:
     session.run("python", "backends/acache-sqlite/tests/crash_runner.py", *session.posargs)
 
 
+@nox.session
+def prove(session: nox.Session) -> None:
+    """Run 10,000 schedules of the simulator over P1 to P7, and plant bugs that it has to find."""
+    _sync(session, "--group=test")
+    session.run("python", "-m", "proofs", "prove", *session.posargs)
+
+
 def _sync(session: nox.Session, *groups: str) -> None:
     """Bring the session's environment to exactly the workspace and *groups*."""
     place = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}

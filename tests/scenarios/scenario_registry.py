@@ -14,7 +14,7 @@ class Scenario:
     """One program that many schedules are run of."""
 
     name: str
-    promise: str  # "P1" .. "P6"
+    promise: str  # "P1" .. "P7"
     races: tuple[str, ...]  # the rows of the table of races that it covers
     seeds: int
     run: Callable[[Sim], object]

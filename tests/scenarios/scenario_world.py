@@ -156,7 +156,7 @@ class Node:
         self.process = process
         self.name = process.name
         self.policy = policy
-        self.network = Network(rng=world.sim.random)
+        self.network = Network(rng=world.sim.random, on_fault=world.sim.fault)
         self.events: Counter[str] = Counter()
         self.floor: dict[str, int] = {}
         self.owing = False  # an invalidation of this process has not landed

@@ -2,6 +2,7 @@
 
 from acache.testing.clock import ManualClock
 from acache.testing.explore import Exploration, Failure, ViolationFound, ViolationMissed, explore
+from acache.testing.history import History, StaleRead, Violation
 from acache.testing.override import override
 from acache.testing.process import Process, ProcessKilled, SimClock
 from acache.testing.sim import CheckFailed, Sim
@@ -12,6 +13,7 @@ __all__ = [
     "Deadlock",
     "Exploration",
     "Failure",
+    "History",
     "Livelock",
     "ManualClock",
     "Process",
@@ -19,6 +21,8 @@ __all__ = [
     "Sim",
     "SimClock",
     "SimLoop",
+    "StaleRead",
+    "Violation",
     "ViolationFound",
     "ViolationMissed",
     "explore",

@@ -41,6 +41,7 @@ class Outcome:
     """What came of one schedule; `kind` is None when nothing was wrong."""
 
     turns: int
+    faults: int = 0
     trace: list[tuple[float, str]]
     kind: FailureKind | None = None
     message: str = ""
@@ -108,6 +109,7 @@ def _run_to_its_end(
         raise
     except BaseException as error:  # noqa: BLE001 - also CancelledError, and pytest.fail
         outcome.kind, outcome.error = _kind_of(error), error
+    outcome.faults = sim.faults
     if sim.failed_check is not None:
         outcome.kind, outcome.error = "check", sim.failed_check
     if outcome.error is not None:

@@ -56,6 +56,8 @@ class Exploration:
     turns: int
     """How many turns they had together."""
     failures: tuple[Failure, ...]
+    faults: int = 0
+    """How many faults struck: what `Sim.sometime` did, and what fakes told `Sim.fault`."""
 
     @property
     def first(self) -> Failure | None:
@@ -117,7 +119,7 @@ def explore(
         detail=detail,
     )
     failures: list[Failure] = []
-    schedules = turns = 0
+    schedules = turns = faults = 0
     with _collecting_by_hand():
         if scheduler == "pct" and steps is None:
             plan = replace(plan, steps=run_schedule(scenario, 0, replace(plan, scheduler="fifo")).turns)
@@ -125,11 +127,12 @@ def explore(
             outcome = run_schedule(scenario, seed, plan)
             schedules += 1
             turns += outcome.turns
+            faults += outcome.faults
             if outcome.kind is not None:
                 failures.append(_failure(scenario, seed, plan, outcome, keep_error=not failures))
                 if not keep_going:
                     break
-    found = Exploration(schedules=schedules, turns=turns, failures=tuple(failures))
+    found = Exploration(schedules=schedules, turns=turns, faults=faults, failures=tuple(failures))
     return _judged(scenario, found, expect_violation=expect_violation)
 
 

@@ -6,7 +6,7 @@ that a seed repeats them whatever else draws. A new network is a perfect one wit
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -33,6 +33,7 @@ class Network:
     message_delay: float = 0.0  # seconds; messages never overtake each other
     message_lost: float = 0.0  # chance that a message is never heard, without a gap
     message_twice: float = 0.0  # chance that a message is heard twice
+    on_fault: Callable[[], object] | None = None  # called whenever chance or an order made something fail
     _orders: deque[tuple[str | None, str]] = field(default_factory=deque)
 
     def fail_next(self, verb: str | None = None, *, how: str = "refused") -> None:
@@ -42,16 +43,18 @@ class Network:
     async def travel(self, verb: str) -> None:
         """Take a request or its answer one way. Always suspends."""
         delay = self.delays.get(verb, self.delay)
-        await asyncio.sleep(self.spike_delay if self.happens(self.spike) else delay)
+        await asyncio.sleep(self.spike_delay if self._strikes(self.spike) else delay)
 
     def fate(self, verb: str, steps: int) -> tuple[int, bool]:
         """Decide how many of its *steps* a request makes, and whether its answer arrives."""
         how = self._order(verb)
-        if self.down or how == "refused" or self.happens(self.refused):
+        if how is not None or self.down:
+            self._tell()
+        if self.down or how == "refused" or self._strikes(self.refused):
             return 0, False
-        if how == "cut" or self.happens(self.cut):
+        if how == "cut" or self._strikes(self.cut):
             return (self.rng.randrange(1, steps) if steps > 1 else 0), False
-        return steps, not (how == "lost" or self.happens(self.lost))
+        return steps, not (how == "lost" or self._strikes(self.lost))
 
     def check(self, verb: str, *, arrives: bool) -> None:
         """Raise `StoreUnavailable` where no answer comes."""
@@ -62,11 +65,21 @@ class Network:
         """Draw."""
         return chance > 0 and self.rng.random() < chance
 
+    def _strikes(self, chance: float) -> bool:
+        struck = self.happens(chance)
+        if struck:
+            self._tell()
+        return struck
+
+    def _tell(self) -> None:
+        if self.on_fault is not None:
+            self.on_fault()
+
     def copies(self) -> int:
         """Decide how often a message is heard."""
-        if self.down or self.happens(self.message_lost):
+        if self.down or self._strikes(self.message_lost):
             return 0
-        return 2 if self.happens(self.message_twice) else 1
+        return 2 if self._strikes(self.message_twice) else 1
 
     def _order(self, verb: str) -> str | None:
         for order in self._orders:

@@ -31,6 +31,8 @@ class Sim:
         """Random data for the scenario: a stream of its own, so that drawing from it moves no task."""
         self.failed_check: CheckFailed | None = None
         """The first check that did not hold, also if the code under test swallowed its exception."""
+        self.faults = 0
+        """How many faults have struck, for the sum that an exploration tells."""
         self._faults = Random(f"{seed}/faults")  # noqa: S311
         self._main = Process(loop, loop.current_lane, SimClock(loop))
         self._processes = [self._main]
@@ -75,7 +77,16 @@ class Sim:
 
         Which turn, the seed decides; it comes sooner when nothing else can happen. For faults:
         `sim.sometime(task.cancel)`, `sim.sometime(process.kill)`."""
-        self.loop.plan(self._faults.randrange(within), action)
+
+        def strike() -> None:
+            self.fault()
+            action()
+
+        self.loop.plan(self._faults.randrange(within), strike)
+
+    def fault(self) -> None:
+        """Count a fault that the scenario or one of its fakes made strike; `sometime` counts its own."""
+        self.faults += 1
 
     def check(self, condition: object, message: str) -> None:
         """Fail the schedule with *message* unless *condition* holds: raises CheckFailed, and remembers it."""
