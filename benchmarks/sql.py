@@ -1,4 +1,4 @@
-"""Loading from a database: concurrent reads of different rows as one query, against a query each."""
+"""Databases: concurrent reads of different rows as one query, against a query each; and writes."""
 
 import argparse
 import asyncio
@@ -17,6 +17,7 @@ from acache.protocols import Source
 from acache_postgres import PostgresTable
 from acache_sqlite import SQLiteTable
 from benchmarks import _measure as measure
+from benchmarks import _sql_writes
 from benchmarks._postgres import postgres
 from benchmarks._table import Row, at_least
 
@@ -36,7 +37,8 @@ Users = Source[int, dict[str, object]]
 async def run(options: argparse.Namespace) -> list[Row]:
     """Return every row of the suite."""
     rows = await on_postgres(options.rounds)
-    return rows + await on_sqlite(options.rounds)
+    rows += await on_sqlite(options.rounds)
+    return rows + await _sql_writes.on_postgres(options.rounds)
 
 
 async def on_postgres(rounds: int) -> list[Row]:

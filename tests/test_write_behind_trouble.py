@@ -440,3 +440,76 @@ async def test_a_refused_version_guard_is_an_event_and_spares_nothing(real, tabl
         assert rows.backlog.pending == 0
     assert [event.key for event in seen if isinstance(event, WriteRefused)] == ["row:1"]
     await real.aclose()
+
+
+# --- many writers at once -----------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_writes_that_come_together_share_an_append(real, table):
+    appends = []
+
+    class Counting(MemoryJournal):
+        async def append(self, writes):
+            appends.append(len(writes))
+            await super().append(writes)
+
+    async with behind(real, table, journal=Counting(), max_delay=60) as rows:
+        await asyncio.gather(*(rows.put(id, "v") for id in range(1200)))
+        assert sum(appends) == 1200
+        assert len(appends) < 10
+        assert max(appends) <= 500
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_write_that_the_journal_refuses_harms_none_that_came_with_it(real, table):
+    class Picky(MemoryJournal):
+        async def append(self, writes):
+            if any(write.key == "row:3" for write in writes):
+                raise JournalFailed("too large")
+            await super().append(writes)
+
+    journal = Picky()
+    async with behind(real, table, journal=journal) as rows:
+        done = await asyncio.gather(*(rows.put(id, "v") for id in range(6)), return_exceptions=True)
+        assert [type(each) for each in done] == [type(None)] * 3 + [JournalFailed] + [type(None)] * 2
+        assert await rows.get(3) is None
+        await rows.flush()
+    assert set(table.rows) == {0, 1, 2, 4, 5}
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_what_breaks_a_whole_fence_is_told_to_everybody_under_it(real, table):
+    class Broken(MemoryJournal):
+        broken = True
+
+        async def append(self, writes):
+            if self.broken:
+                raise ZeroDivisionError
+            await super().append(writes)
+
+    journal = Broken()
+    async with behind(real, table, journal=journal, max_backlog=4) as rows:
+        done = await asyncio.gather(*(rows.put(id, "v") for id in range(3)), return_exceptions=True)
+        assert [type(each) for each in done] == [ZeroDivisionError] * 3
+        journal.broken = False
+        await rows.put_many(dict.fromkeys(range(4), "v"))  # keys and room are free again
+    assert len(table.rows) == 4
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_put_does_not_overtake_the_next_one_of_its_key(real, table, turn):
+    journal = SlowJournal()
+    async with behind(real, table, journal=journal, max_delay=60) as rows:
+        for steps in range(12):
+            first = asyncio.ensure_future(rows.put(1, f"first {steps}"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            first.cancel()
+            await rows.put(1, f"second {steps}")
+            await turn()
+            assert await rows.get(1) == f"second {steps}"
+    await real.aclose()

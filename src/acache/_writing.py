@@ -27,23 +27,25 @@ class Fence:
     kept. On exit, however it comes, everything loaded meanwhile is void; after a clean one the
     committed values are stored, where no other writer touched the key or its tags."""
 
-    __slots__ = ("_commits", "_engine", "_keys", "_tags", "_token", "receipts")
+    __slots__ = ("_commits", "_engine", "_keys", "_names", "_tags", "_token", "receipts")
 
     def __init__(self, engine: Engine, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Prepare a fence; nothing happens before it is entered."""
         self._engine = engine
         self._keys = keys
         self._tags = tags
+        self._names = frozenset(keys), frozenset(tags)
         self._token = b""
         self._commits: dict[str, Commit] = {}
         self.receipts: Mapping[str, object] = {}  # of what was stored at the end, by key
 
     def note(self, key: str, commit: Commit) -> None:
         """Store *commit* when the block ends cleanly. Raises ValueError if it is not fenced."""
-        if key not in self._keys:
+        keys, tags = self._names
+        if key not in keys:
             raise ValueError(f"commit of {key!r}: it is not among the keys of this writing()")
-        strangers = set(commit.tags).difference(self._tags)
-        if strangers:
+        if not tags.issuperset(commit.tags):
+            strangers = set(commit.tags) - tags
             raise ValueError(
                 f"commit of {key!r}: tags {sorted(strangers)} are not among those of this writing()"
             )

@@ -6,22 +6,23 @@ A write that `put` has acknowledged reaches the source although the process is k
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from inspect import isawaitable
-from itertools import chain
 from typing import Any, Final, Literal, Self, Unpack, cast
 
 from acache._background import Background
 from acache._cache import Cache
 from acache._flusher import Flusher, Pace
+from acache._intake import Intake
 from acache._key_locks import KeyLocks
 from acache._overlay import Overlay, Standing
-from acache._policy import Options, Policy, seconds, unique
+from acache._policy import Options, Policy, seconds
 from acache._process import log
+from acache._records import Records
 from acache._room import Room
 from acache._singleflight import running_loop
-from acache.codecs import MsgpackCodec, decoder, same
-from acache.errors import CacheClosed, CodecError, ConfigurationError
-from acache.protocols import Codec, DeadLetter, Journal, Saved, WritableSource, Write
+from acache.errors import CacheClosed, ConfigurationError
+from acache.protocols import Codec, DeadLetter, Journal, Saved, WritableSource
 from acache.read_through import K, ReadThrough, V, listed
 
 CLOSE_TIMEOUT: Final = 10.0  # seconds that closing waits for the last flush
@@ -79,33 +80,31 @@ class WriteBehind(ReadThrough[K, V]):
         super().__init__(cache, source, key=key, tags=tags, type=type, policy=policy, **options)
         self._journal = journal
         self._writable = source
-        self._codec = codec or MsgpackCodec()
-        self._decode_value = decoder(self._codec, type)
-        self._decode_id = decoder(self._codec, id_type)
+        self._records = Records(codec, type=type, id_type=id_type, key=self.key, template=self._key.text)
         self._locks = KeyLocks()
         self._pace = Pace(batch_size=batch_size, max_delay=seconds("max_delay", max_delay), max_rate=max_rate)
         self._max_backlog = max_backlog
         self._full_raises = on_full == "raise"
         self._process = self._reader.engine.process
-        self._sequence = 0
         self._background: Background | None = None
         self._started: asyncio.Task[None] | None = None
         self._closed = False
-        self._begin()
+        self._overlay, self._room, self._flusher = self._fresh()
 
-    def _begin(self) -> None:
-        """Forget what is known of the backlog: the journal knows it, and others may have taken it over."""
-        overlay = self._overlay = Overlay()
-        self._room = Room(self._max_backlog, pending=overlay.__len__, raises=self._full_raises)
-        self._flusher = Flusher(
+    def _fresh(self) -> tuple[Overlay, Room, Flusher]:
+        """Return an empty backlog: the journal knows what is pending, others may have taken it over."""
+        overlay = Overlay()
+        room = Room(self._max_backlog, pending=overlay.__len__, raises=self._full_raises)
+        flusher = Flusher(
             self._process,
             overlay,
             self._journal,
             self._writable,
             self._pace,
             drop=self._drop,
-            tell=self._room.look,
+            tell=room.look,
         )
+        return overlay, room, flusher
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -124,8 +123,16 @@ class WriteBehind(ReadThrough[K, V]):
         background = self._background
         if background is None or background.loop is not loop or self._failed():
             background = self._background = Background(loop)
-            self._begin()
-            self._started = background.begin(self._recover(background))
+            self._overlay, self._room, self._flusher = self._fresh()
+            self._intake = Intake(
+                self._cache,
+                self._journal,
+                self._overlay,
+                self._reader.policy,
+                self._process.clock,
+                background,
+            )
+            self._started = background.begin(self._recover(background, self._intake))
         assert self._started is not None  # noqa: S101 - set above
         if not self._started.done():
             await asyncio.shield(self._started)
@@ -136,34 +143,14 @@ class WriteBehind(ReadThrough[K, V]):
         started = self._started
         return started is not None and started.done() and started.exception() is not None
 
-    async def _recover(self, background: Background) -> None:
-        self._sequence = max(self._sequence, await self._journal.last())
+    async def _recover(self, background: Background, intake: Intake) -> None:
+        intake.sequence = await self._journal.last()
         newest = {write.key: write async for write in self._journal.recover()}
         for write in sorted(newest.values(), key=lambda write: write.sequence):
-            self._overlay.add(self._recovered(write))
-        self._flusher.dead.update(
-            [(letter.key, letter.write.sequence) async for letter in self._journal.dead()]
-        )
+            self._overlay.add(self._records.recovered(write, self._process.clock))
+        async for letter in self._journal.dead():
+            self._flusher.dead.add((letter.key, letter.write.sequence))
         background.start(self._flusher.run())
-
-    def _recovered(self, write: Write) -> Standing:
-        """Return how *write*, read from the journal, stands in the overlay. Raises CodecError."""
-        try:
-            id = self._decode_id(write.id)
-            value = None if write.payload is None else self._decode_value(write.payload)
-        except CodecError as error:
-            raise CodecError(
-                f"journal=: a write of {write.key!r} cannot be read back ({error}); it stays in the journal: "
-                f"use the type= and id_type= that wrote it"
-            ) from error
-        if self.key(cast("K", id)) != write.key:
-            raise ConfigurationError(
-                f"journal=: it holds a write of {write.key!r}, which is no key of {self._key.text!r}; "
-                f"give each pattern a journal of its own"
-            )
-        clock = self._process.clock
-        since = clock.monotonic() - max(0.0, clock.time() - write.at)
-        return Standing(write=write, id=id, value=value, since=since)
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Flush, for at most *timeout* seconds, and stop; what is left stays in the journal.
@@ -239,79 +226,42 @@ class WriteBehind(ReadThrough[K, V]):
         *change*, a plain or an async function, gets None for an id that does not exist. Updates and
         puts of one id take turns in this process."""
         key = self.key(id)
-        async with self._locks.held((key,)):
-            current = await self.get(id)
-            changed = change(current)
+        await self._locks.acquire((key,))
+        try:
+            changed = change(await self.get(id))
             value = cast("V", await changed if isawaitable(changed) else changed)
             _refuse_none("update()", value)
-            await self._put({key: id}, {id: value})
+        except BaseException:
+            self._locks.release((key,))
+            raise
+        await self._put({key: id}, {id: value})
         return value
 
     async def _write(self, items: Mapping[K, Any]) -> None:
         keys = {self.key(id): id for id in items}
         if keys:
-            async with self._locks.held(keys):
-                await self._put(keys, items)
+            await self._locks.acquire(sorted(keys))
+            await self._put(keys, items)
 
     async def _put(self, keys: Mapping[str, K], items: Mapping[K, Any]) -> None:
-        background = await self._start()
-        payloads = {id: self._encode(id, value) for id, value in items.items()}
-        new = sum(key not in self._overlay for key in keys)
-        await self._room.take(new)
-        # In a task of its own: a write that is durable must also stand in the overlay.
-        await background.finish(self._take(keys, items, payloads, new))
+        """Write *items*, whose keys are held by the caller; they are free when this has ended.
 
-    async def _take(
-        self,
-        keys: Mapping[str, K],
-        items: Mapping[K, Any],
-        payloads: Mapping[K, tuple[bytes, bytes | None]],
-        room: int,
-    ) -> None:
-        tags = {key: self.tags(id) for key, id in keys.items()}
-        standings: list[Standing] = []
+        A cancelled caller does not end it: the next write of a key may not overtake it."""
         try:
-            async with self._cache.writing(*keys, tags=unique(chain.from_iterable(tags.values()))) as writer:
-                writes = [self._next(key, payloads[id], tags[key]) for key, id in keys.items()]
-                await self._journal.append(writes)
-                now = self._process.clock.monotonic()
-                for write in writes:
-                    value = items[keys[write.key]]
-                    standing = Standing(write=write, id=keys[write.key], value=value, since=now)
-                    self._overlay.add(standing)
-                    standings.append(standing)
-                    if value is not None:
-                        writer.commit(write.key, value, policy=self._reader.policy, tags=tags[write.key])
-        finally:
-            self._room.give_back(room)
-            self._flusher.wake()
-        for standing in standings:
-            standing.receipt = writer.receipts.get(standing.write.key)
+            await self._start()
+            draft = self._records.draft
+            drafts = [draft(key, id, items[id], self.tags(id)) for key, id in keys.items()]
+            new = sum(key not in self._overlay for key in keys)
+            await self._room.take(new)
+        except BaseException:
+            self._locks.release(keys)
+            raise
+        await self._intake.take(drafts, partial(self._taken, keys, new, self._room))
 
-    def _next(
-        self,
-        key: str,
-        payload: tuple[bytes, bytes | None],
-        tags: tuple[str, ...],
-    ) -> Write:
-        """Return the next write; numbers never repeat, also over a journal that was emptied."""
-        at = self._process.clock.time()
-        self._sequence = max(self._sequence + 1, int(at * 1e6))
-        return Write(key=key, id=payload[0], payload=payload[1], tags=tags, sequence=self._sequence, at=at)
-
-    def _encode(self, id: K, value: Any) -> tuple[bytes, bytes | None]:
-        """Return id and value as bytes, refusing what would not be recovered as it is."""
-        encoded = self._codec.encode(id)
-        if not same(self._decode_id(encoded), id):
-            raise CodecError(
-                f"an id of {self._key.text!r} would not be recovered as it is: name its id_type="
-            )
-        if value is None:
-            return encoded, None
-        payload = self._codec.encode(value)
-        if not same(self._decode_value(payload), value):
-            raise CodecError(f"a value of {self._key.text!r} would not be recovered as it is: name its type=")
-        return encoded, payload
+    def _taken(self, keys: Iterable[str], new: int, room: Room) -> None:
+        room.give_back(new)
+        self._locks.release(keys)
+        self._flusher.wake()
 
     # --- flushing -----------------------------------------------------------------------------------
 
@@ -360,7 +310,8 @@ class WriteBehind(ReadThrough[K, V]):
         Raises JournalFailed if a newer write of its key was acknowledged or flushed meanwhile, CodecError
         if this type= cannot read it. Cancelling ends only the wait."""
         background = await self._start()
-        await background.finish(self._requeue(self._recovered(letter.write), letter))
+        standing = self._records.recovered(letter.write, self._process.clock)
+        await background.finish(self._requeue(standing, letter))
 
     async def _requeue(self, standing: Standing, letter: DeadLetter) -> None:
         await self._journal.revive(letter)

@@ -31,6 +31,8 @@ def _same(a: object, b: object) -> bool:
     kind = type(a)
     if kind is not type(b):
         return False
+    if kind in _PLAIN:
+        return a == b
     for base in kind.__mro__[:-1]:
         judge = _JUDGES.get(base)
         if judge is not None:
@@ -89,6 +91,7 @@ def _same_sets(a: Collection[object], b: Collection[object]) -> bool:
     return _same_sequences([e for e in a if e not in partners], [e for e in b if e not in a])
 
 
+_PLAIN: Final = frozenset({int, str, bytes, bool})  # nothing but their value, and most of what there is
 _JUDGES: Final[Mapping[type, Callable[[Any, Any], bool]]] = {
     float: _same_floats,
     complex: _same_complex,

@@ -13,6 +13,7 @@ HSET as a script's first write only. So what invalidates deletes first and then 
 what stores begins with the SET, which is refused before anything else has changed.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -20,7 +21,6 @@ from typing import Final, final
 
 from acache_redis._names import Pair
 from acache_redis._resp import Command
-from acache_redis._script import Script, loads
 
 _PRELUDE = """
 local function clock()
@@ -105,12 +105,15 @@ end
 
 @final
 @dataclass(frozen=True, slots=True)
-class Verb(Script):
-    """One of the texts."""
+class Script:
+    """One of the texts, and the name under which the server keeps it."""
+
+    text: bytes
+    sha: bytes
 
     def on(self, pair: Pair, *arguments: bytes | int) -> Command:
         """Return the command that runs it, and publishes nothing."""
-        return self.run(pair, b"", b"", *arguments)
+        return (b"EVALSHA", self.sha, 2, *pair, b"", b"", *arguments)
 
 
 def saying(commands: Sequence[Command], channel: bytes, message: bytes) -> list[Command]:
@@ -121,11 +124,12 @@ def saying(commands: Sequence[Command], channel: bytes, message: bytes) -> list[
     return [*commands[:-1], (*last[:5], channel, message, *last[7:])]
 
 
-_all: list[Verb] = []
+_all: list[Script] = []
 
 
-def _script(body: str) -> Verb:
-    script = Verb.of(_PRELUDE + body)
+def _script(body: str) -> Script:
+    text = (_PRELUDE + body).encode()
+    script = Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
     _all.append(script)
     return script
 
@@ -258,7 +262,8 @@ end
 return found
 """)
 
-LOADS: Final[Sequence[Command]] = loads(_all)
+LOADS: Final[Sequence[Command]] = tuple((b"SCRIPT", b"LOAD", script.text) for script in _all)
+"""What a server is sent that does not know a script: a new one, or one that was restarted."""
 
 _LONGEST: Final = 10 * 365 * 24 * 3600.0
 

@@ -76,23 +76,23 @@ class Process:
 
 
 @asynccontextmanager
-async def process(url, *, worker=WORKER, **options):
+async def process(url, **options):
     """Start a worker and yield it once it obeys."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", str(worker), json.dumps({"url": url, **options})),
+        *(sys.executable, "-W", "error", str(WORKER), json.dumps({"url": url, **options})),
         stdin=-1,
         stdout=-1,
         stderr=-1,
         limit=2**24,
         env=environment(),
     )
-    started = Process(child)
+    worker = Process(child)
     try:
         async with asyncio.timeout(30):
-            await started.told.get()
-        yield started
+            await worker.told.get()
+        yield worker
     finally:
-        await started.end()
+        await worker.end()
 
 
 @asynccontextmanager

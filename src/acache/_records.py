@@ -1,0 +1,77 @@
+"""A write as the journal keeps it, and back. Knows one pattern's types and keys, no journal and no loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from acache._overlay import Standing
+from acache.clock import Clock
+from acache.codecs import MsgpackCodec, decoder, same
+from acache.errors import CodecError, ConfigurationError
+from acache.protocols import Codec, Write
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Draft:
+    """A write that has no number yet."""
+
+    key: str
+    id: Any
+    value: Any  # None for a removal
+    encoded: bytes  # the id
+    payload: bytes | None
+    tags: tuple[str, ...]
+
+    def numbered(self, sequence: int, at: float) -> Write:
+        """Return what the journal keeps."""
+        return Write(
+            key=self.key, id=self.encoded, payload=self.payload, tags=self.tags, sequence=sequence, at=at
+        )
+
+
+class Records:
+    """How the ids and values of one pattern become bytes that bring them back as they are."""
+
+    __slots__ = ("_codec", "_decode_id", "_decode_value", "_key", "_template")
+
+    def __init__(
+        self, codec: Codec | None, *, type: Any, id_type: Any, key: Callable[[Any], str], template: str
+    ) -> None:
+        """Encode with *codec* (default: MessagePack); *key* makes an id's key from *template*."""
+        self._codec = codec or MsgpackCodec()
+        self._decode_value = decoder(self._codec, type)
+        self._decode_id = decoder(self._codec, id_type)
+        self._key = key
+        self._template = template
+
+    def draft(self, key: str, id: Any, value: Any, tags: tuple[str, ...]) -> Draft:
+        """Return the write of *value*, None for a removal. Raises CodecError for what would not come back."""
+        encoded = self._codec.encode(id)
+        if not same(self._decode_id(encoded), id):
+            raise CodecError(
+                f"an id of {self._template!r} would not be recovered as it is: name its id_type="
+            )
+        payload = None if value is None else self._codec.encode(value)
+        if payload is not None and not same(self._decode_value(payload), value):
+            raise CodecError(f"a value of {self._template!r} would not be recovered as it is: name its type=")
+        return Draft(key=key, id=id, value=value, encoded=encoded, payload=payload, tags=tags)
+
+    def recovered(self, write: Write, clock: Clock) -> Standing:
+        """Return how *write*, read from the journal, stands in the overlay.
+
+        Raises CodecError, and ConfigurationError for a write of another pattern."""
+        try:
+            id = self._decode_id(write.id)
+            value = None if write.payload is None else self._decode_value(write.payload)
+        except CodecError as error:
+            raise CodecError(
+                f"journal=: a write of {write.key!r} cannot be read back ({error}); it stays in the journal: "
+                f"use the type= and id_type= that wrote it"
+            ) from error
+        if self._key(id) != write.key:
+            raise ConfigurationError(
+                f"journal=: it holds a write of {write.key!r}, which is no key of {self._template!r}; "
+                f"give each pattern a journal of its own"
+            )
+        since = clock.monotonic() - max(0.0, clock.time() - write.at)
+        return Standing(write=write, id=cast("Any", id), value=value, since=since)
