@@ -4,8 +4,11 @@
 
 import atexit
 import os
+import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from xml.etree import ElementTree as ET
 
 import nox
@@ -89,6 +92,19 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Look at the dashboard in headless Chromium, which is installed if this is Debian and we may."""
+    _sync(session, "--group=test", "--group=browser")
+    if not (shutil.which("chromium") or shutil.which("google-chrome")):
+        if os.geteuid() or not shutil.which("apt-get"):
+            session.error("no chromium on PATH: install it, on Debian with `apt-get install chromium`")
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", external=True)
+    kept = {"ACACHE_PICTURES": str(Path("docs/images").resolve())} if "--pictures" in session.posargs else {}
+    _pytest(session, "tests/dashboard", "-m", "browser", workers=0, env=kept)
+
+
+@nox.session
 def crash(session: nox.Session) -> None:
     """Kill processes that write behind with -9, some 200 times, and count what was lost."""
     _sync(session, "--group=test")
@@ -109,7 +125,11 @@ def _sync(session: nox.Session, *groups: str) -> None:
 
 
 def _pytest(
-    session: nox.Session, *arguments: str, runner: tuple[str, ...] = ("python", "-m"), workers: int = 2
+    session: nox.Session,
+    *arguments: str,
+    runner: tuple[str, ...] = ("python", "-m"),
+    workers: int = 2,
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Run pytest in Python's development mode and note where it writes its counts."""
     counts = Path(session.create_tmp()).resolve() / f"counts-{len(results)}.xml"
@@ -123,7 +143,7 @@ def _pytest(
         *arguments,
         # Unlike -X dev this reaches the workers, which must agree on the order of sets in test names too.
         # Development mode also checks the memory of C code: not ours, and an eighth of the time.
-        env={"PYTHONDEVMODE": "1", "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"},
+        env={"PYTHONDEVMODE": "1", "PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc", **env},
         success_codes=[0, 5],  # 5: none of the tests that were asked for
     )
 

@@ -2,7 +2,7 @@
 
 import sys
 
-_PARTS = frozenset({"typer", "rich", "aiosqlite"})
+_PARTS = frozenset({"typer", "rich", "aiosqlite", "uvicorn"})
 _USAGE_ERROR = 2
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import tempfile
 from math import isfinite
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,10 @@ def _finite(seconds: float) -> float:
     if not isfinite(seconds):
         raise typer.BadParameter("must be a finite number")
     return seconds
+
+
+def _finite_or_none(seconds: float | None) -> float | None:
+    return None if seconds is None else _finite(seconds)
 
 
 def _writable(path: Path | None) -> Path | None:
@@ -90,6 +95,44 @@ def demo(
     except (OSError, sqlite3.Error) as error:
         typer.echo(f"acache: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@app.command()
+def dashboard(
+    *,
+    demonstrate: Annotated[
+        bool, typer.Option("--demo", help="Over a busy shop with a real SQLite database.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+    seed: Annotated[int, typer.Option(help="Of the data and the traffic.")] = 1,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, max=1e6, callback=_finite_or_none, help="Stop by itself after this."),
+    ] = None,
+) -> None:
+    """Serve the live page. A cache lives in its own process, so yours is shown by your app.
+
+    In an ASGI app: app.mount("/cache", acache.dashboard.asgi_app(cache))"""
+    if not demonstrate:
+        raise typer.BadParameter(
+            "a running app shows its own caches: mount acache.dashboard.asgi_app(cache) in it; "
+            "add --demo to see the page over a demonstration"
+        )
+    from acache.cli.live import serve
+
+    def ready(url: str) -> None:
+        typer.echo(f"the dashboard is at {url} (Ctrl-C ends it)")
+
+    with tempfile.TemporaryDirectory(prefix="acache-") as directory:
+        work = serve(Path(directory), seed=seed, host=host, port=port, seconds=seconds, ready=ready)
+        try:
+            asyncio.run(work)
+        except KeyboardInterrupt:
+            pass
+        except OSError as error:
+            typer.echo(f"acache: cannot listen on {host}:{port}: {error.strerror or error}", err=True)
+            raise typer.Exit(1) from error
 
 
 def _save(result: DemoResult, *, json_file: Path | None, html_file: Path | None) -> None:
