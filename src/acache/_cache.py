@@ -80,6 +80,8 @@ class Cache:
         store of 10,000 entries. *near*: a local store in front of a remote one; True for a default.
         *policy*: defaults for every call, anything but `ttl`. *max_loads*: loads of different keys
         at once, *max_queue* more may wait. *max_staleness*: seconds that a near copy may lag.
+        *verify*: the share of hits of functions and patterns whose load is run once more in the
+        background to compare; what differs is an event `Inconsistent` and a line in the report.
         *inherit_context*: context variables that loads get from their first caller; they belong in
         the key. *clock*, *rng* and *ids* are for tests.
 

@@ -107,7 +107,8 @@ class Wiring:
         self.retire()
         self.tally = process.tally(self.name, cast("float | None", self.policy.ttl))
         if self.rewire is not None and self.counted is not None:
-            self.rewire(process.lookup, process.clock.monotonic, process.near, self.policy.version)
+            now, every = process.clock.monotonic, process.sample_every
+            self.rewire(process.lookup, now, process.near, self.policy.version, every)
             self.tally.follow(self.counted)
 
     def retire(self) -> None:
@@ -136,7 +137,15 @@ class Wiring:
         self.tally.invalidations += 1
         await self.engine.invalidate((finish(key),), ())
 
-    def sample(
+    def sample(self, entry: Entry, wrapper: Any, /, *args: Any, **named: Any) -> None:
+        """Time one hit of a generated wrapper, and have it checked if chance elects it."""
+        self.time(entry, wrapper, *args, **named)
+        process = self.engine.process
+        if process.verifier is not None and process.verifier.elects(process.sample_every):
+            call = self.call(load=partial(wrapper.uncached, *args, **named), tags=entry.tags)
+            process.verifier.check(wrapper.key(*args, **named), entry, call)
+
+    def time(
         self, entry: Entry, wrapper: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **named: Any
     ) -> None:
         """Time one hit by running it once more, and note how old its value is."""
@@ -181,7 +190,7 @@ class Reader(Wiring):
 
 # The names in capitals are replaced by ones that no parameter of the function has.
 _SOURCE: Final = """
-def MAKE(LOOKUP, NOW, NEAR, VERSION):
+def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
     LEFT = EVERY
     ROUNDS = 0
     def BIND(INSTANCE):
@@ -210,8 +219,8 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION):
             return await RELOAD(KEY_EXPRESSION, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION)
         return WRAPPER, KEY_OF, INVALIDATE, REFRESH
     def REWIRE(*PARTS):
-        nonlocal LOOKUP, NOW, NEAR, VERSION, LEFT, ROUNDS
-        LOOKUP, NOW, NEAR, VERSION = PARTS
+        nonlocal LOOKUP, NOW, NEAR, VERSION, EVERY, LEFT, ROUNDS
+        LOOKUP, NOW, NEAR, VERSION, EVERY = PARTS
         LEFT = EVERY
         ROUNDS = 0
     def HITS():
@@ -233,7 +242,6 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> 
         "INSTANCE": shape.instance or names.fresh("instance"),
     }
     constants = {
-        "EVERY": SAMPLE_EVERY,
         "SAMPLE": wiring.sample,
         "MISS": wiring.miss,
         "RELOAD": wiring.refresh,
@@ -243,7 +251,7 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> 
         "FUNCTION": function,
     }
     make = cast("Callable[..., Any]", generate(_SOURCE, "MAKE", source, constants, names, shape.name))
-    return make(None, None, None, None)
+    return make(None, None, None, None, SAMPLE_EVERY)
 
 
 def dress(

@@ -117,6 +117,8 @@ class Engine:
                 found = await finder.find(key, call)
                 if found.verdict is FRESH:
                     call.tally.hits += 1
+                    if process.verifier is not None and found.entry is not None:
+                        self._verify(key, found.entry, call)
                     return found.value
                 process.enter()  # it may have been closed meanwhile
                 entry, verdict = found.entry if found.trusted else entry, found.verdict
@@ -250,6 +252,8 @@ class Engine:
         tally = call.tally
         tally.hits += 1
         tally.stale += verdict is STALE or verdict is HELD
+        if verdict is FRESH and self.process.verifier is not None:
+            self._verify(key, entry, call)
         if verdict not in (EARLY, STALE) or self.process.flights.get(key) is not None:
             return None
         if verdict is EARLY:
@@ -257,6 +261,11 @@ class Engine:
         background = call.policy.refresh == "background"
         flight = self.start(key, call, old=entry, refresh=True, kept=background, found=found)
         return None if background else flight
+
+    def _verify(self, key: str, entry: Entry, call: Call) -> None:
+        verifier = self.process.verifier
+        if verifier is not None and verifier.elects():
+            verifier.check(key, entry, call)
 
     def _note_head_start(self, call: Call, entry: Entry) -> None:
         head_start = entry.fresh_until - self.process.clock.monotonic()
@@ -351,6 +360,8 @@ class Engine:
                 if seen is not None and seen.verdict is FRESH:
                     found[key] = seen.value
                     shared.tally.hits += 1
+                    if self.process.verifier is not None and seen.entry is not None:
+                        self._verify(key, seen.entry, call_of(key))
                     continue
                 entry, verdict = near if seen is None or not seen.trusted else (seen.entry, seen.verdict)
                 if entry is None or verdict is MISS or verdict is GRACE:
@@ -360,6 +371,8 @@ class Engine:
                 if verdict is FRESH:
                     entry.used = True
                     shared.tally.hits += 1
+                    if self.process.verifier is not None:
+                        self._verify(key, entry, call_of(key))
                 elif (refresh := self.serve(key, call_of(key), entry, verdict, seen)) is not None:
                     inline[key] = refresh
             if not flights and not inline:

@@ -122,7 +122,8 @@ class Finder:
             value = self._value(key, stored, call.type, {} if values is None else values)
         if value is MISSING:  # most likely it was invalidated: not even a failed load may bring it back
             return Found(verdict=MISS, data=data, previous=tuple(stored.tags))
-        if not whole and process.near.store is None and self._packer.calm(stored, policy.beta):
+        light = not whole and process.near.store is None and process.verifier is None
+        if light and self._packer.calm(stored, policy.beta):
             return Found(verdict=FRESH, value=value)
         entry = self._packer.entry(stored, value, policy.beta)
         now = process.clock.monotonic()

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ from acache._near import Near
 from acache._policy import FRESH, Policy, Verdict, unique
 from acache._singleflight import Flight, Flights, refuse_if_running, running_loop
 from acache._slots import Slots
-from acache._stats import Tally
+from acache._stats import SAMPLE_EVERY, Tally
 from acache._types import Load, NewId
 from acache.clock import Clock
 from acache.errors import CacheClosed
@@ -79,6 +79,18 @@ class Found(Struct, frozen=True, kw_only=True):
     wants: tuple[str, ...] = ()  # tags whose versions it takes to tell
     trusted: bool = True  # False: whatever is loaded now is not to be stored
     mark: int = 0  # of the near ledger, when it was asked for
+
+
+class Verifying(Protocol):
+    """Who checks hits in the background."""
+
+    def elects(self, weight: int = 1) -> bool:
+        """Draw whether a hit that stands for *weight* hits is to be checked."""
+        ...
+
+    def check(self, key: str, entry: Entry, call: Call) -> None:
+        """Check what was just served of *key*."""
+        ...
 
 
 class CacheFlight(Flight[Arrival]):
@@ -162,6 +174,8 @@ class Process:
         self.closed = False
         self.max_join_age = inf  # seconds; older flights are joined only while near is trusted
         self.check_type: Callable[[object], object] | None = None  # refuses what the codec cannot serve
+        self.verifier: Verifying | None = None  # None: no hit is checked
+        self.sample_every = SAMPLE_EVERY  # hits of a generated path that one sampled hit stands for
         self.enabled = True  # False: nothing is read from the stores or put into them
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pid = os.getpid()

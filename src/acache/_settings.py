@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from typing import Any, Literal, cast
 
 from acache._copying import CopyingStore
@@ -20,7 +21,9 @@ from acache._process import Process
 from acache._registry import find_codec, open_store
 from acache._remote import LeasingStore, Remote
 from acache._solo import Solo
+from acache._stats import SAMPLE_EVERY
 from acache._types import UNSET, NewId
+from acache._verifying import PATIENCE, Verifier
 from acache.clock import SYSTEM_CLOCK, Clock
 from acache.codecs import BUILTIN, AnyCodec, MsgpackCodec, check_signing, check_type
 from acache.errors import ConfigurationError
@@ -76,9 +79,9 @@ def build(settings: Settings) -> Engine:
         if settings.near is not None and settings.near is not False:
             raise ConfigurationError("near= stands in front of a remote store; this cache is local already")
         process = _process(settings, copying(cast("LocalStore", store), codec))
-        return Engine(process, Solo(process))
+        return verified(Engine(process, Solo(process)), settings.verify)
     if is_remote(store):
-        return _fleet(settings, cast("RemoteStore", store), codec)
+        return verified(_fleet(settings, cast("RemoteStore", store), codec), settings.verify)
     if isinstance(store, type):
         raise ConfigurationError(f"{store.__name__} is a class: pass a store, {store.__name__}(...)")
     raise ConfigurationError(
@@ -156,6 +159,17 @@ def _fleet(settings: Settings, store: RemoteStore, codec: AnyCodec) -> Engine:
         raises=settings.on_lost_invalidation == "raise",
     )
     return Engine(process, fleet)
+
+
+def verified(engine: Engine, share: float) -> Engine:
+    """Return *engine*, with *share* of its hits checked in the background."""
+    if share:
+        process = engine.process
+        # A generated hit path samples every so many hits; chance then elects among those.
+        process.sample_every = max(1, min(SAMPLE_EVERY, int(1 / share)))
+        patience = PATIENCE if process.max_join_age == inf else max(PATIENCE, process.max_join_age)
+        process.verifier = Verifier(process, engine.authority.finder, share=share, patience=patience)
+    return engine
 
 
 def _near(settings: Settings, store: RemoteStore) -> LocalStore | None:

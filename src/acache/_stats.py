@@ -1,8 +1,9 @@
 """Count what a cached function does and judge whether caching it pays. Pure: figures in, figures out."""
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil, log2
+from math import ceil, inf, log2
 from typing import Any, Final, Literal
 
 SAMPLE_EVERY: Final = 1024  # hits per timed hit
@@ -66,6 +67,8 @@ class Stats:
     discarded: int = 0  # loaded values not stored because something changed meanwhile
     sets: int = 0
     invalidations: int = 0
+    verified: int = 0  # hits that were checked against a new load (`verify`)
+    inconsistent: int = 0  # ... and differed from it
     evictions: int = 0
     entries: int = 0  # in the local store now
     loading: int = 0  # loads that run now
@@ -82,6 +85,7 @@ class Tally:
 
     __slots__ = (
         "_counters",
+        "checks",
         "coalesced",
         "discarded",
         "early",
@@ -121,6 +125,7 @@ class Tally:
         self.head_start = 0.0
         self.head_starts = 0
         self.warned = False
+        self.checks = [[0, 0] for _ in AGES]  # checked and inconsistent hits, by age
 
     def follow(self, counter: Callable[[], int]) -> None:
         """Add to the hits what a generated hit path counts from now on, beginning at zero."""
@@ -148,6 +153,12 @@ class Tally:
         self.warned = self.warned or warn
         return warn
 
+    def verified(self, age: float, *, consistent: bool) -> None:
+        """Note that a hit *age* seconds old was checked."""
+        checks = self.checks[bisect_left(AGES, age)]
+        checks[0] += 1
+        checks[1] += not consistent
+
     def snapshot(self) -> Stats:
         """Return the figures now."""
         return Stats(
@@ -163,10 +174,28 @@ class Tally:
             discarded=self.discarded,
             sets=self.sets,
             invalidations=self.invalidations,
+            verified=sum(checked for checked, _ in self.checks),
+            inconsistent=sum(differed for _, differed in self.checks),
         )
 
 
+AGES: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0, inf)  # seconds: the groups of checked hits
 MIN_HEAD_STARTS: Final = 5  # early refreshes before their mean says anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedHits:
+    """Hits up to an age that were checked against a new load (`verify`)."""
+
+    up_to: float  # seconds; inf in the last group
+    checked: int
+    inconsistent: int
+
+    @property
+    def rate(self) -> float:
+        """The share that differed."""
+        return self.inconsistent / self.checked
+
 
 Worth = Literal["worth it", "costs more than it saves", "not enough data"]
 
@@ -185,6 +214,7 @@ class FunctionReport:
     time_saved: float  # hits · (mean load - mean hit)
     verdict: Worth
     warnings: tuple[str, ...] = ()
+    checks: tuple[CheckedHits, ...] = ()  # by age, those groups that have any
     # The distributions behind these, as they are now and go on; for exporters.
     load_time: Histogram = field(default_factory=Histogram, repr=False)
     hit_time: Histogram = field(default_factory=Histogram, repr=False)
@@ -261,6 +291,13 @@ def judge(tally: Tally, *, never_invalidated: bool) -> FunctionReport:
         warnings.append("kept until invalidated, and nothing has invalidated it yet")
     if tally.warned:
         warnings.append("XFetch refreshes it in the first half of its ttl: lower beta or raise the ttl")
+    checks = tuple(
+        CheckedHits(up_to=up_to, checked=checked, inconsistent=inconsistent)
+        for up_to, (checked, inconsistent) in zip(AGES, tally.checks, strict=True)
+        if checked
+    )
+    if any(group.inconsistent for group in checks):
+        warnings.append(_inconsistency(checks))
     return FunctionReport(
         name=tally.name,
         stats=tally.snapshot(),
@@ -272,11 +309,21 @@ def judge(tally: Tally, *, never_invalidated: bool) -> FunctionReport:
         time_saved=saved,
         verdict=verdict,
         warnings=tuple(warnings),
+        checks=checks,
         load_time=load,
         hit_time=hit,
         hit_age=tally.hit_age,
         lease_time=tally.lease_time,
     )
+
+
+def _inconsistency(checks: Sequence[CheckedHits]) -> str:
+    groups = ", ".join(
+        f"{group.inconsistent} of {group.checked} "
+        + ("of any age" if group.up_to == inf else f"up to {duration(group.up_to)} old")
+        for group in checks
+    )
+    return f"checked hits that differed from a new load, by age: {groups}"
 
 
 def total(tallies: Iterable[Tally], **more: int) -> Stats:

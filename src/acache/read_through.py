@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from acache._cache import Cache, names
+from acache._entry import Entry
 from acache._keys import Template, finish
 from acache._policy import Options, Policy
 from acache._process import Call, Group
@@ -67,11 +68,20 @@ class ReadThrough(Generic[K, V]):
             entry.used = True
             tally = reader.tally
             tally.hits += 1
-            if not tally.hits % SAMPLE_EVERY:
-                reader.sample(entry, self.get, id)
-                tally.hits -= 1  # the sample was none
+            if not tally.hits % process.sample_every:
+                self._sample(key, entry, id)
             return cast("V | None", entry.value)
         return cast("V | None", await reader.engine.read(key, self._call(id)))
+
+    def _sample(self, key: str, entry: Entry, id: K) -> None:
+        """Time one hit in 1,024, and have this one checked if chance elects it."""
+        reader = self._reader
+        process, tally = reader.engine.process, reader.tally
+        if not tally.hits % SAMPLE_EVERY:
+            reader.time(entry, self.get, id)
+            tally.hits -= 1  # the sample was none
+        if process.verifier is not None and process.verifier.elects(process.sample_every):
+            process.verifier.check(key, entry, self._call(id))
 
     async def get_many(self, ids: Iterable[K]) -> dict[K, V]:
         """Return the values of those of *ids* that exist."""

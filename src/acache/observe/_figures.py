@@ -50,6 +50,10 @@ FUNCTION: Final[tuple[Figure[FunctionReport], ...]] = (
         "Loaded values not stored, because the key or a tag changed meanwhile.",
         lambda f: f.stats.discarded,
     ),
+    Figure("verified", "{hit}", "Hits that were checked against a new load.", lambda f: f.stats.verified),
+    Figure(
+        "inconsistent", "{hit}", "Checked hits that differed from a new load.", lambda f: f.stats.inconsistent
+    ),
     Figure("invalidations", "{call}", "Calls of a function's invalidate().", lambda f: f.stats.invalidations),
     Figure(
         "time_saved", "s", "Hits times what a load takes longer than a hit.", lambda f: max(0.0, f.time_saved)
