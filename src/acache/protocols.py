@@ -26,6 +26,7 @@ __all__ = [
     "ClaimKind",
     "Codec",
     "DeadLetter",
+    "Depth",
     "Entry",
     "Feed",
     "Grant",
@@ -380,16 +381,61 @@ class Journal(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How much of a shared journal has not reached the source."""
+
+    pending: int  # keys
+    oldest: int | None  # no number below this one is pending; None if nothing is
+    oldest_age: float  # seconds by the journal's own clock; 0 if nothing is pending
+    dead: int  # dead letters
+
+
 @runtime_checkable
 class SharedJournal(Journal, Protocol):
-    """A journal that several processes append to and flush from."""
+    """A journal that several processes append to and flush from.
+
+    A claim is the right to flush a key: a token with a deadline, of one flusher at a time, so that
+    the writes of a key reach the source one after the other. A claim whose deadline is over is
+    taken by whoever claims next, and its token is worth nothing from then on. That keeps the
+    journal in order; the source is kept in order past a flusher that was paused in the middle of a
+    statement by the numbers, which a source with a `version_column` compares."""
+
+    async def append_next(self, writes: Sequence[Write]) -> Sequence[Write]:
+        """Return once every write is durable, as it stands: under the next number that nobody has had.
+
+        Numbers follow the order of appends of all processes; they are the microseconds of the
+        journal's clock, or one more than the highest number yet. What *writes* say about their
+        own does not matter."""
+        ...
 
     async def pending(self, keys: Sequence[str]) -> Mapping[str, Write]:
         """Return the newest pending write of each of *keys* that has one."""
         ...
 
     async def claim(self, limit: int, token: bytes, *, ttl: float) -> Sequence[Write]:
-        """Take up to *limit* keys to flush; they return to the others when *ttl* ends."""
+        """Take up to *limit* keys to flush, and return the newest write of each.
+
+        The longest waiting first; keys that others have claimed are left to them, until *ttl* ends.
+        *token* is new with every claim: the same one asks for the same answer again."""
+        ...
+
+    async def renew(self, keys: Sequence[str], token: bytes, *, ttl: float) -> bool:
+        """Prolong the claims on *keys*; return False if any of them is no longer this token's."""
+        ...
+
+    async def settle(self, flushed: Mapping[str, int], token: bytes) -> Sequence[str]:
+        """Acknowledge what was flushed under a claim, and end the claim.
+
+        Return the keys of which nothing was acknowledged because they are another's by now."""
+        ...
+
+    async def release(self, keys: Sequence[str], token: bytes) -> None:
+        """End this token's claims, nobody else's: the keys are to be claimed again at once."""
+        ...
+
+    async def depth(self) -> Depth:
+        """Return how much is pending and dead now."""
         ...
 
 

@@ -11,6 +11,18 @@ Pair = tuple[bytes, bytes]
 """What is changed in one atomic step: an entry or a version, and the claims that stand on it."""
 
 PREFIX: Final = "acache"
+JOURNAL_PARTS: Final = (
+    "writes",
+    "places",
+    "queue",
+    "claims",
+    "owners",
+    "counts",
+    "dead",
+    "graves",
+    "tries",
+    "marks",
+)
 
 
 def entry_of(key: str) -> bytes:
@@ -42,6 +54,16 @@ def tag_pair(tag: str) -> Pair:
 def channel_of(database: int) -> bytes:
     """Return the channel of the feed; channels are shared by all databases of a server, stores are not."""
     return _bytes(f"{PREFIX}:feed:{database}")
+
+
+def journal_keys(name: str) -> tuple[bytes, ...]:
+    """Return where the parts of a journal are, in the order in which its scripts take them: one slot."""
+    return tuple(_bytes(f"{PREFIX}:j:{{{name}}}:{part}") for part in JOURNAL_PARTS)
+
+
+def journal_request(name: str, token: bytes) -> bytes:
+    """Return where a journal remembers what it answered to a request."""
+    return _bytes(f"{PREFIX}:j:{{{name}}}:request:{token.hex()}")
 
 
 def _bytes(name: str) -> bytes:

@@ -13,7 +13,6 @@ HSET as a script's first write only. So what invalidates deletes first and then 
 what stores begins with the SET, which is refused before anything else has changed.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -21,6 +20,7 @@ from typing import Final, final
 
 from acache_redis._names import Pair
 from acache_redis._resp import Command
+from acache_redis._script import Script, loads
 
 _PRELUDE = """
 local function clock()
@@ -105,15 +105,12 @@ end
 
 @final
 @dataclass(frozen=True, slots=True)
-class Script:
-    """One of the texts, and the name under which the server keeps it."""
-
-    text: bytes
-    sha: bytes
+class Verb(Script):
+    """One of the texts."""
 
     def on(self, pair: Pair, *arguments: bytes | int) -> Command:
         """Return the command that runs it, and publishes nothing."""
-        return (b"EVALSHA", self.sha, 2, *pair, b"", b"", *arguments)
+        return self.run(pair, b"", b"", *arguments)
 
 
 def saying(commands: Sequence[Command], channel: bytes, message: bytes) -> list[Command]:
@@ -124,12 +121,11 @@ def saying(commands: Sequence[Command], channel: bytes, message: bytes) -> list[
     return [*commands[:-1], (*last[:5], channel, message, *last[7:])]
 
 
-_all: list[Script] = []
+_all: list[Verb] = []
 
 
-def _script(body: str) -> Script:
-    text = (_PRELUDE + body).encode()
-    script = Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+def _script(body: str) -> Verb:
+    script = Verb.of(_PRELUDE + body)
     _all.append(script)
     return script
 
@@ -262,8 +258,7 @@ end
 return found
 """)
 
-LOADS: Final[Sequence[Command]] = tuple((b"SCRIPT", b"LOAD", script.text) for script in _all)
-"""What a server is sent that does not know a script: a new one, or one that was restarted."""
+LOADS: Final[Sequence[Command]] = loads(_all)
 
 _LONGEST: Final = 10 * 365 * 24 * 3600.0
 

@@ -34,7 +34,16 @@ class Home(Protocol):
 class Server:
     """A home that is one server."""
 
-    def __init__(self, dialer: Dialer, channel: bytes, *, timeout: float) -> None:
+    def __init__(
+        self,
+        dialer: Dialer,
+        channel: bytes,
+        *,
+        timeout: float,
+        loads: Sequence[Command] = scripts.LOADS,
+    ) -> None:
+        """Reach what *dialer* reaches; *loads* brings the scripts that are called to a new server."""
+        self._loads = loads
         self._dialer = dialer
         self._channel = channel
         self._reads = Lane(dialer, Reads, timeout=timeout)
@@ -62,7 +71,7 @@ class Server:
         """
         replies = await self._calls.filling().join(commands)
         if any(isinstance(reply, Refused) and reply.code == "NOSCRIPT" for reply in replies):
-            replies = await self._calls.filling().join([*scripts.LOADS, *commands])
+            replies = await self._calls.filling().join([*self._loads, *commands])
         return replies[-len(commands) :]
 
     async def close(self) -> None:

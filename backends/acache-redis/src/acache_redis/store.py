@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random, SystemRandom
-from typing import Final, TypeVar, final
+from typing import TypeVar, final
 
 from redis.asyncio import ConnectionPool, Redis
 
@@ -22,6 +22,7 @@ from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
 from acache_redis._dial import Dialer
 from acache_redis._feed import Subscription
+from acache_redis._homes import Homes
 from acache_redis._names import Pair, channel_of, entry_of, key_pair, stamp_of, tag_pair, version_of
 from acache_redis._resp import Command, Reply
 from acache_redis._scripts import milliseconds
@@ -29,10 +30,6 @@ from acache_redis._server import Home, Server
 from acache_redis._url import read_url
 
 T = TypeVar("T")
-
-_INHERITED: Final[list[object]] = []
-"""Connections of a parent process. A child may neither use nor close them: both share the sockets and
-the selector that watches them, and a finalizer would do the closing. So they are kept for ever."""
 
 
 @final
@@ -78,8 +75,7 @@ class RedisStore:
         self._rng = SystemRandom() if rng is None else rng
         self._ids = partial(os.urandom, 16) if ids is None else ids
         self._channel = channel_of(self._dialer.database)
-        self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
-        self._process = os.getpid()
+        self._homes: Homes[Home] = Homes(self._open)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._name}>"
@@ -95,7 +91,7 @@ class RedisStore:
         """Return the bytes under each of *keys*, in their order, None where nothing is."""
         if not keys:
             return []
-        return await self._home().read([*map(entry_of, keys)])
+        return await self._homes.here().read([*map(entry_of, keys)])
 
     async def set_many(self, items: Sequence[Item]) -> None:
         """Store every item, whatever stands on its key."""
@@ -108,10 +104,7 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close this loop's connections, ending calls that wait with an error. Safe to call twice."""
-        self._forget_others()
-        home = self._homes.pop(asyncio.get_running_loop(), None)
-        if home is not None:
-            await home.close()
+        await self._homes.close()
 
     # --- claims ---------------------------------------------------------------------------------
 
@@ -122,7 +115,7 @@ class RedisStore:
         if not keys and not tags:
             return [], []
         names = [*map(entry_of, keys), *map(version_of, tags)]
-        found = await self._home().read(names)
+        found = await self._homes.here().read(names)
         return found[: len(keys)], found[len(keys) :]
 
     async def versions(self, tags: Sequence[str], *, ttl: float) -> list[bytes | None]:
@@ -250,28 +243,14 @@ class RedisStore:
         """Send *commands* and *read* the replies."""
         answers: Sequence[Reply] = []
         if commands or message is not None:
-            answers = await self._home().call(commands, message)
+            answers = await self._homes.here().call(commands, message)
         try:
             return read(answers[: len(commands)])
         except (ValueError, TypeError, AttributeError) as error:
             raise self._dialer.unavailable(self._dialer.bare(error)) from error
 
-    def _home(self) -> Home:
-        """Return the connections of this process and loop."""
-        loop = asyncio.get_running_loop()
-        home = self._homes.get(loop)
-        if home is None or self._process != os.getpid():
-            self._forget_others()
-            home = self._homes[loop] = Server(self._dialer, self._channel, timeout=self._timeout)
-        return home
-
-    def _forget_others(self) -> None:
-        """Let go of the connections of loops that were closed, and of the process that forked us."""
-        if self._process != os.getpid():
-            _INHERITED.append(self._homes)
-            self._homes, self._process = {}, os.getpid()
-        for loop in [loop for loop in self._homes if loop.is_closed()]:
-            del self._homes[loop]
+    def _open(self) -> Home:
+        return Server(self._dialer, self._channel, timeout=self._timeout)
 
 
 def from_url(url: str) -> RedisStore:

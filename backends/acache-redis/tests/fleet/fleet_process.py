@@ -76,23 +76,23 @@ class Process:
 
 
 @asynccontextmanager
-async def process(url, **options):
+async def process(url, *, worker=WORKER, **options):
     """Start a worker and yield it once it obeys."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", str(WORKER), json.dumps({"url": url, **options})),
+        *(sys.executable, "-W", "error", str(worker), json.dumps({"url": url, **options})),
         stdin=-1,
         stdout=-1,
         stderr=-1,
         limit=2**24,
         env=environment(),
     )
-    worker = Process(child)
+    started = Process(child)
     try:
         async with asyncio.timeout(30):
-            await worker.told.get()
-        yield worker
+            await started.told.get()
+        yield started
     finally:
-        await worker.end()
+        await started.end()
 
 
 @asynccontextmanager

@@ -192,13 +192,13 @@ class Worker:
         self.tell({"order": number, "answer": answer})
 
 
-async def main():
+async def main(kind=Worker):
     """Obey until stdin ends; then close the cache."""
     options = json.loads(sys.argv[1])
     stdin = asyncio.StreamReader(limit=2**24)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    worker = Worker(**options)
+    worker = kind(**options)
     async with AsyncExitStack() as stack:
         stack.callback(transport.close)
         await stack.enter_async_context(worker.cache)
