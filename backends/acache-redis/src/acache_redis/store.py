@@ -20,14 +20,13 @@ from redis.asyncio import ConnectionPool, Redis
 from acache.protocols import Claim, Grant, Item, namespace_of
 from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
-from acache_redis._dial import Dialer
-from acache_redis._feed import Subscription
+from acache_redis._feed import Listener, Pace
 from acache_redis._homes import Homes
-from acache_redis._names import Pair, channel_of, entry_of, key_pair, stamp_of, tag_pair, version_of
+from acache_redis._names import Pair, entry_of, key_pair, stamp_of, tag_pair, version_of
+from acache_redis._place import place_of
 from acache_redis._resp import Command, Reply
 from acache_redis._scripts import milliseconds
-from acache_redis._server import Home, Server
-from acache_redis._url import read_url
+from acache_redis._server import Home
 
 T = TypeVar("T")
 
@@ -65,16 +64,15 @@ class RedisStore:
         ids: Callable[[], bytes] | None = None,
     ) -> None:
         try:
-            self._dialer = Dialer.to(read_url(server)) if isinstance(server, str) else Dialer.of(server)
+            self._place = place_of(server)
         finally:
             del server  # the frame of a traceback would show the password in it
-        self._name = self._dialer.name
-        self._timeout = self._dialer.timeout if timeout is None else timeout
+        self._name = self._place.name
+        self._timeout = self._place.timeout if timeout is None else timeout
         self._ping_every = ping_every
         self._monotonic = monotonic
         self._rng = SystemRandom() if rng is None else rng
         self._ids = partial(os.urandom, 16) if ids is None else ids
-        self._channel = channel_of(self._dialer.database)
         self._homes: Homes[Home] = Homes(self._open)
 
     def __repr__(self) -> str:
@@ -205,18 +203,12 @@ class RedisStore:
         alive: Callable[[float], None],
     ) -> AsyncGenerator[None]:
         """Call back while the context is entered, whether the server is there or not."""
-        subscription = Subscription(
-            self._dialer,
-            self._channel,
-            heard=heard,
-            gap=gap,
-            alive=alive,
-            timeout=self._timeout,
-            ping_every=self._ping_every,
-            monotonic=self._monotonic,
-            rng=self._rng,
+        listener = Listener(heard=heard, gap=gap, alive=alive)
+        pace = Pace(
+            timeout=self._timeout, ping_every=self._ping_every, monotonic=self._monotonic, rng=self._rng
         )
-        task = asyncio.create_task(subscription.run(), name="acache-redis feed")
+        feed = self._place.feed(self._homes.here, listener, pace)
+        task = asyncio.create_task(feed.run(), name="acache-redis feed")
         try:
             yield
         finally:
@@ -247,10 +239,10 @@ class RedisStore:
         try:
             return read(answers[: len(commands)])
         except (ValueError, TypeError, AttributeError) as error:
-            raise self._dialer.unavailable(self._dialer.bare(error)) from error
+            raise self._place.unavailable(error) from error
 
     def _open(self) -> Home:
-        return Server(self._dialer, self._channel, timeout=self._timeout)
+        return self._place.home(timeout=self._timeout, rng=self._rng, ids=self._ids)
 
 
 def from_url(url: str) -> RedisStore:
