@@ -14,7 +14,7 @@ from acache._entry import Entry
 from acache._key_memo import memo_expression
 from acache._keys import Template, finish, key_template
 from acache._policy import Options, Policy, plan
-from acache._process import Call
+from acache._process import Arrival, Call
 from acache._signature import CallShape
 from acache._stats import SAMPLE_EVERY, Stats, Tally
 from acache._wrapper import WrappedMethod, check_async, generate, result_type
@@ -120,10 +120,14 @@ class Wiring:
         """Return a call with this function's policy, type and figures."""
         return Call(policy=self.policy, tally=self.tally, type=self.type, **of)
 
+    def joining(self, key: str) -> Coroutine[Any, Any, Arrival | None] | None:
+        """Return how to wait with others for a load that runs, if there is one."""
+        return self.engine.joining(finish(key), self.policy, self.tally)
+
     def miss(
         self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]
     ) -> Coroutine[Any, Any, Any]:
-        """Serve what the hit path does not; not itself a coroutine, because thousands may wait in it."""
+        """Serve what the hit path does not."""
         given = tuple(map(finish, tags)) if tags else ()
         call = Call(policy=self.policy, tally=self.tally, type=self.type, load=load, tags=given)
         return self.engine.read(finish(key), call)
@@ -210,6 +214,10 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
                     LEFT = EVERY + 1
                     SAMPLE(ENTRY, WRAPPER, FORWARD)
                 return ENTRY.value
+            if ENTRY is None:
+                ARRIVAL = JOINING(KEY)
+                if ARRIVAL is not None and (ARRIVAL := await ARRIVAL) is not None:
+                    return ARRIVAL.value
             return await MISS(KEY, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION)
         def KEY_OF(DEFINITION):
             return FINISH(KEY_EXPRESSION)
@@ -243,6 +251,7 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> 
     }
     constants = {
         "SAMPLE": wiring.sample,
+        "JOINING": wiring.joining,
         "MISS": wiring.miss,
         "RELOAD": wiring.refresh,
         "DROP": wiring.invalidate,

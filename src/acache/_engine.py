@@ -4,7 +4,8 @@ What is near is judged here (`decide`); what is not becomes a flight. Who may st
 where, is the authority's business: this process alone (`_solo`), or a fleet that shares a remote
 store (`_fleet`)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Protocol
 
 from acache._elsewhere import Elsewhere
@@ -13,6 +14,7 @@ from acache._health import Health
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
 from acache._process import Arrival, CacheFlight, Call, Found, Process, inside_a_load
 from acache._singleflight import join_all
+from acache._stats import Tally
 from acache.errors import LoadTimeout
 from acache.events import Cleared, HeadStartTooLong, Invalidated, LoadAwaited
 
@@ -133,13 +135,47 @@ class Engine:
                 # One frame less for each of the many who wait without a limit.
                 arrival = await (flight.join() if call.policy.patient else self._wait(flight, call))
             except BaseException:
-                self._count_miss(call, since if joined else None)
+                self._count_miss(call.tally, since if joined else None)
                 raise
             # A tag that the load added may have been invalidated before this caller came.
             if arrival.tags and mark != flight.mark and not process.current(flight, arrival.tags):
                 continue
             inline = self._count(flight, call, arrival, since if joined else None)
             return arrival.value if inline is None else await self._refreshed(inline, call, arrival)
+
+    def joining(self, key: str, policy: Policy, tally: Tally) -> Coroutine[Any, Any, Arrival | None] | None:
+        """Return how to wait with others for a load of what nobody holds; None: there is none, so `read`.
+
+        It is what `read` does for a caller who comes too late to begin the load, in as few steps and
+        bytes as can be: for one cold key there may be ten thousand of them. What it waits for may be
+        None, too: it has to be read again."""
+        self.process.enter()
+        flight = self._joinable(key) if policy.patient and self._finder is None else None
+        if flight is None or flight.refresh:  # beside a refresh there is a value to be served
+            return None
+        if self.process.observers:
+            self.process.emit(LoadAwaited(function=tally.name, key=key))
+        return self._join(flight, tally)
+
+    async def _join(self, flight: CacheFlight, tally: Tally) -> Arrival | None:
+        mark = self.process.drops.mark
+        since = self.process.clock.monotonic()
+        try:
+            waiter = flight.enlist()  # as `flight.join()` does, but for its frame
+            try:
+                await waiter
+            finally:
+                flight.leave(waiter)
+            arrival = flight.result()
+        except BaseException:
+            self._count_miss(tally, since)
+            raise
+        # A tag that the load added may have been invalidated before this caller came.
+        if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
+            return None
+        self._count_miss(tally, since)
+        tally.stale += arrival.stale
+        return arrival
 
     def _count(
         self, flight: CacheFlight, call: Call, arrival: Arrival, joined: float | None
@@ -148,7 +184,7 @@ class Engine:
 
         *joined*: when the caller joined what another had begun."""
         if arrival.entry is None:
-            self._count_miss(call, joined)
+            self._count_miss(call.tally, joined)
             call.tally.stale += arrival.stale
             return None
         # What was dropped since it was found must not be taken for what stands during a refresh.
@@ -157,8 +193,7 @@ class Engine:
         flight.elected = True
         return self.serve(flight.key, call, arrival.entry, verdict)
 
-    def _count_miss(self, call: Call, joined: float | None) -> None:
-        tally = call.tally
+    def _count_miss(self, tally: Tally, joined: float | None) -> None:
         tally.misses += 1
         if joined is not None:
             tally.coalesced += 1
@@ -206,10 +241,11 @@ class Engine:
         flight = process.flights.get(key)
         if flight is None:
             return None
-        now = process.clock.monotonic()
-        if now >= process.near.trusted_until and now - flight.started > process.max_join_age:
-            process.flights.forget(flight)
-            return None
+        if process.max_join_age < inf:
+            now = process.clock.monotonic()
+            if now >= process.near.trusted_until and now - flight.started > process.max_join_age:
+                process.flights.forget(flight)
+                return None
         if inside_a_load():
             process.lend_slot(flight)
         return flight
@@ -424,7 +460,7 @@ class Engine:
             arrivals = {key: self._arrival(flight, call) for key, (_, flight) in flights.items()}
         except BaseException:
             for joined, _ in flights.values():
-                self._count_miss(call, since if joined else None)
+                self._count_miss(call.tally, since if joined else None)
             raise
         for key, (joined, flight) in flights.items():
             arrival = arrivals[key]
