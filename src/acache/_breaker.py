@@ -1,5 +1,6 @@
 """Stop asking a server that does not answer. Pure: `now` is handed in, in seconds."""
 
+from math import inf
 from typing import Final
 
 COOL_DOWN: Final = 1.0
@@ -41,6 +42,11 @@ class Breaker:
         self._probing = False
         self._until = now + self._cool_down
         return opened
+
+    def retry_now(self) -> None:
+        """Let the next one probe, however short ago the failure was."""
+        self._until = -inf
+        self._probing = False
 
     def gave_up(self) -> None:
         """Note that a request ended without telling anything, because it was cancelled."""

@@ -258,11 +258,13 @@ class Engine:
         old: Entry | None,
         refresh: bool = False,
         kept: bool = False,
+        forced: bool = False,
         found: Found | None = None,
     ) -> CacheFlight:
         """Begin a flight and have it driven; with an eager task it may be over already.
 
-        *refresh*: there is a value that can be served; *kept*: it belongs to no caller."""
+        *refresh*: there is a value that can be served; *kept*: it belongs to no caller; *forced*: it is
+        loaded whatever is stored."""
         if old is not None and old.version != call.policy.version:
             old = None  # of another version nothing may be served, not even if the load fails
         if found is not None and found.entry is not None:
@@ -270,7 +272,7 @@ class Engine:
             if not self.process.near.ledger.quiet(key, tags, since=found.mark):
                 old = found = None  # changed since it was looked at: who joins the flight must not get it
         flight = self.process.begin(key, call, old=old, refresh=refresh, found=found)
-        flight.kept = kept
+        flight.kept, flight.forced = kept, forced
         try:
             self.authority.start(flight)
         except BaseException:  # such as an id that cannot be hashed: nobody must wait for it
@@ -355,7 +357,7 @@ class Engine:
         flight = self._joinable(key)
         if flight is None:
             entry, _ = self.judge(key, call.policy)
-            flight = self.start(key, call, old=entry, refresh=True)
+            flight = self.start(key, call, old=entry, refresh=True, forced=True)
         flight.forced = True
         return (await self._wait(flight, call)).value
 
@@ -369,8 +371,8 @@ class Engine:
             if flight is None:
                 call = call_of(key)
                 entry, _ = self.judge(key, call.policy)
-                flight = self.start(key, call, old=entry, refresh=True)
-                flight.forced = True
+                flight = self.start(key, call, old=entry, refresh=True, forced=True)
+            flight.forced = True
             flights[key] = flight
         await join_all(flights.values())
         return {key: flight.result().value for key, flight in flights.items()}

@@ -71,7 +71,7 @@ class Finder:
 
     def _at_once(self, key: str, call: Call) -> Found | None:
         """Return what is known without looking."""
-        if self._process.near.fallback is not None:
+        if self._process.near.fallback is not None and self._process.enabled:
             standing = self._fallback(key, call.policy)
             if standing is not None:
                 return Found(verdict=FRESH, value=standing.value, entry=standing)
@@ -130,7 +130,7 @@ class Finder:
         retry_at = process.retry_at.get(key, 0.0)
         verdict = decide(entry, now=now, rand=process.draw(), policy=policy, retry_at=retry_at)
         if verdict is not MISS and verdict is not GRACE:
-            process.near.put(key, near_copy(entry, policy, now), since=mark)
+            process.keep(key, near_copy(entry, policy, now), since=mark)
         return Found(verdict=verdict, value=value, entry=entry, data=data, previous=entry.tags, mark=mark)
 
     def open(self, key: str, data: bytes) -> Stored | None:
@@ -185,7 +185,7 @@ class Finder:
             value = self._value(key, stored, type, looked.values)
             if value is not MISSING:
                 entries[key] = self._packer.entry(stored, value, beta=1.0)
-                self._process.near.put(key, entries[key], since=since)
+                self._process.keep(key, entries[key], since=since)
         return entries
 
     # --- for a reader who asks why ------------------------------------------------------------------
@@ -225,7 +225,7 @@ class Finder:
     def keep_fallback(self, key: str, entry: Entry, policy: Policy, *, since: int) -> None:
         """Keep what was loaded while the store is away, as long as `fallback_ttl` allows."""
         process, near = self._process, self._process.near
-        if policy.fallback_ttl <= 0 or not self._remote.breaker.open:
+        if policy.fallback_ttl <= 0 or not self._remote.breaker.open or not process.enabled:
             return
         if not near.ledger.quiet(key, entry.tags, since=since):
             return

@@ -176,7 +176,7 @@ class FleetLoads:
         """Return the value that a flight may bring without waiting for another's load."""
         process, old = self._process, flight.old
         now = process.clock.monotonic()
-        if flight.refresh and not flight.waiting:
+        if flight.refresh and flight.kept and not flight.waiting:
             process.hold_off(flight.key, now + min(grant.remaining, flight.call.policy.retry_after))
             return Arrival(value=None)  # nobody is there to get it
         if old is None or flight.forced:
@@ -269,7 +269,7 @@ class FleetLoads:
             if late:
                 versions |= await remote.versions(late, ttl=self._tag_ttl(flight.call.policy))
             ttl = self.physical_ttl(entry)
-            if entry.tags and ttl > self._tag_ttl(flight.call.policy):
+            if ttl > self._tag_ttl(flight.call.policy):
                 await remote.versions([SPACE, *entry.tags], ttl=ttl)
             if late and await remote.stamp() != stamp:
                 self._discard(flight, "a tag was invalidated while it was loaded")
@@ -304,11 +304,15 @@ class FleetLoads:
             self._discard(flight, "the remote store is away")
             process.near.stored_elsewhere((key,))  # it may stand there all the same
             return False
+        except asyncio.CancelledError:
+            process.near.stored_elsewhere((key,))
+            raise
         if not stored:
             self._discard(flight, "the lease was lost, or the key changed meanwhile")
-        elif process.current(flight, entry.tags):
+        else:
+            since = near_mark if process.current(flight, entry.tags) else NEVER
             copy = near_copy(entry, flight.call.policy, process.clock.monotonic())
-            process.near.put_own(key, copy, since=near_mark)
+            process.keep(key, copy, since=since, own=True)
         function, seconds = flight.call.tally.name, entry.delta
         process.emit(
             LoadFinished(function=function, key=key, seconds=seconds, waiters=flight.waiting, stored=stored)

@@ -215,7 +215,7 @@ class Fleet:
         process.forget(keys, tags)
         since = process.near.ledger.mark
         for key in quiet:
-            process.near.put_own(key, commits[key], since=since)
+            process.keep(key, commits[key], since=since, own=True)
         self._complain(landed, written=True)
         return stored
 
@@ -235,8 +235,8 @@ class Fleet:
         if block.space is not None:
             known[SPACE] = block.space
             for key, entry in commits.items():
-                if not known.keys() >= set(entry.tags):
-                    continue
+                if not known.keys() >= set(entry.tags) or self.pending.covers(key, entry.tags):
+                    continue  # somebody changed it, who may not have been able to taint the fence
                 data = await self._commit(key, entry, token, known)
                 if data is not None:
                     stored[key] = data
@@ -291,6 +291,6 @@ class Fleet:
 
     async def aclose(self) -> None:
         """Try once more what is pending, then close the store's connections."""
-        if len(self.pending):
-            await self.pending.attempt()
+        self._remote.breaker.retry_now()
+        await self.pending.aclose()
         await self._remote.store.aclose()

@@ -44,7 +44,7 @@ class Packer:
         """Return the bytes to store; CodecError if the value would not come back as it is."""
         offset = self._clock.time() - self._clock.monotonic()
         missing = entry.value is None
-        payload = b"" if missing else self._codec.encode(entry.value)
+        payload = b"" if missing else self._encode(entry.value)
         if not missing and self._is_checked(type) and not same(self._decode(payload, type), entry.value):
             raise CodecError(
                 f"a value of {key!r} does not come back from codec {self._codec.name!r} as it was:"
@@ -92,16 +92,35 @@ class Packer:
             version=stored.version,
         )
 
+    def _encode(self, value: object) -> bytes:
+        try:
+            return self._codec.encode(value)
+        except CodecError:
+            raise
+        except Exception as error:  # a stranger's codec may raise anything
+            raise self._broke(error) from error
+
     def _decode(self, payload: bytes, type: object) -> Any:
+        try:
+            return self._decoder(type)(payload)
+        except CodecError:
+            raise
+        except Exception as error:
+            raise self._broke(error) from error
+
+    def _decoder(self, type: object) -> Callable[[bytes], object]:
         try:
             decode = self._decoders.get(type)
         except TypeError:  # an unhashable annotation
-            return decoder(self._codec, type)(payload)
+            return decoder(self._codec, type)
         if decode is None:
             if len(self._decoders) >= MAX_TYPES:
                 self._decoders.clear()
             decode = self._decoders[type] = decoder(self._codec, type)
-        return decode(payload)
+        return decode
+
+    def _broke(self, error: Exception) -> CodecError:
+        return CodecError(f"codec {self._codec.name!r} raised {error.__class__.__name__}")
 
     def _is_checked(self, type: object) -> bool:
         try:

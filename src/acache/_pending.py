@@ -91,6 +91,15 @@ class Pending:
             if not await self.attempt():
                 delay = min(delay * 2, LAST_RETRY)
 
+    async def aclose(self) -> None:
+        """Try once more, and say so if that was in vain: what is pending ends with the process."""
+        if len(self) and not await self.attempt():
+            log.warning(
+                "the cache was closed while an invalidation of %d keys and tags was pending:"
+                " the remote store has not heard of it",
+                len(self),
+            )
+
     async def attempt(self) -> bool:
         """Send what is pending once; say whether it landed."""
         keys, tags, everything, noted = list(self._keys), list(self._tags), self._everything, self._noted

@@ -28,7 +28,7 @@ from acache._stats import SAMPLE_EVERY, Tally
 from acache._types import Load, NewId
 from acache.clock import Clock
 from acache.errors import CacheClosed
-from acache.events import Event
+from acache.events import Event, StoreFailed
 from acache.protocols import LocalStore
 
 log: Final = logging.getLogger("acache")
@@ -318,6 +318,17 @@ class Process:
         if self.loop is not None:
             for flight in self.flights:
                 self._void(flight)
+
+    def keep(self, key: str, entry: Entry, *, since: int, own: bool = False) -> bool:
+        """Hold *entry* near if the one rule allows it, the old copy gone first if it is an *own* store.
+
+        An error of the local store, or of its user's `weigh`, is told and fails nobody's read."""
+        put = self.near.put_own if own else self.near.put
+        try:
+            return put(key, entry, since=since)
+        except Exception as error:  # noqa: BLE001
+            self.emit(StoreFailed(operation="put", error=type(error).__name__))
+            return False
 
     def _void(self, flight: CacheFlight) -> None:
         self.flights.forget(flight)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar, final
+from typing import Any, Final, Protocol, TypeVar, cast, final
 
 from acache._breaker import Breaker
 from acache._process import Process
@@ -54,7 +54,7 @@ class Remote:
         The braces decide a cluster's slot, so what would make them empty is hashed."""
         if word == SPACE:
             return self.namespace
-        if word.startswith("}"):
+        if word.startswith(("}", "~")):  # the second, so that nobody can write what a hash looks like
             word = f"~{blake2b(word.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
         return f"{self.namespace}:{{{word}}}"
 
@@ -68,13 +68,21 @@ class Remote:
         self, keys: Sequence[str], tags: Sequence[str]
     ) -> tuple[list[bytes | None], dict[str, bytes | None]]:
         """Return the bytes of *keys*, and the version of each of *tags*."""
-        found, versions = await self._ask("peek", self.store.peek(self.names(keys), self.names(tags)))
-        return found, dict(zip(tags, versions, strict=True))
+        return await self._ask("peek", self._peek(keys, tags))
+
+    async def _peek(
+        self, keys: Sequence[str], tags: Sequence[str]
+    ) -> tuple[list[bytes | None], dict[str, bytes | None]]:
+        found, versions = await self.store.peek(self.names(keys), self.names(tags))
+        answered(keys, found)
+        return found, answered(tags, versions)
 
     async def versions(self, tags: Sequence[str], *, ttl: float) -> dict[str, bytes | None]:
         """Return the version of each of *tags*, made if missing; None while fenced."""
-        found = await self._ask("versions", self.store.versions(self.names(tags), ttl=ttl))
-        return dict(zip(tags, found, strict=True))
+        return await self._ask("versions", self._versions(tags, ttl))
+
+    async def _versions(self, tags: Sequence[str], ttl: float) -> dict[str, bytes | None]:
+        return answered(tags, await self.store.versions(self.names(tags), ttl=ttl))
 
     async def stamp(self) -> bytes:
         """Return the namespace's invalidation stamp."""
@@ -120,8 +128,10 @@ class Remote:
 
     async def settle(self, tags: Sequence[str], token: bytes, *, ttl: float) -> dict[str, bytes | None]:
         """End the fence of *tags*; return the new version of those that nobody else touched."""
-        found = await self._ask("settle", self.store.settle(self.names(tags), token, ttl=ttl))
-        return dict(zip(tags, found, strict=True))
+        return await self._ask("settle", self._settle(tags, token, ttl))
+
+    async def _settle(self, tags: Sequence[str], token: bytes, ttl: float) -> dict[str, bytes | None]:
+        return answered(tags, await self.store.settle(self.names(tags), token, ttl=ttl))
 
     async def release(
         self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, message: bytes | None
@@ -156,6 +166,7 @@ class Remote:
             breaker.gave_up()
             raise
         if breaker.succeeded():
+            process.near.fallback = None  # others may have changed what was kept meanwhile
             process.emit(BreakerChanged(open=False))
         return answer
 
@@ -163,6 +174,14 @@ class Remote:
         self._process.emit(StoreFailed(operation=operation, error=type(error).__name__))
         if self.breaker.failed(self._process.clock.monotonic()):
             self._process.emit(BreakerChanged(open=True))
+
+
+def answered(names: Sequence[str], found: Sequence[object]) -> dict[str, bytes | None]:
+    """Return what was *found* of each of *names*; TypeError or ValueError for what is no such answer."""
+    for data in found:
+        if data is not None and not isinstance(data, bytes):
+            raise TypeError(f"a store answers bytes or None, not {type(data).__name__}")
+    return dict(zip(names, cast("Sequence[bytes | None]", found), strict=True))
 
 
 @final

@@ -14,7 +14,7 @@ from acache._loader import Loader
 from acache._policy import Failed, Loaded, settle
 from acache._process import Arrival, CacheFlight, Process
 from acache._singleflight import launch
-from acache.events import LoadFinished, SetDiscarded, StoreFailed
+from acache.events import LoadFinished, SetDiscarded
 
 
 class Solo:
@@ -87,11 +87,7 @@ class Solo:
         if self._fenced(flight.key, entry.tags):
             reason = "a writer is at work on it"
         elif self._process.current(flight, entry.tags):
-            try:
-                return self._process.near.put(flight.key, entry, since=flight.near_mark)
-            except Exception as error:  # noqa: BLE001 - of the store, or of its user's `weigh`
-                self._process.emit(StoreFailed(operation="put", error=type(error).__name__))
-                return False
+            return self._process.keep(flight.key, entry, since=flight.near_mark)
         else:
             reason = "it changed while it was loaded"
         tally = flight.call.tally

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 from acache._engine import Engine
 from acache._entry import Entry
 from acache._policy import Policy, entry_of
+from acache.errors import InvalidationFailed
 from acache.events import Invalidated
 
 
@@ -73,14 +75,22 @@ class Fence:
 
     async def _take_down(self, raised: asyncio.Task[None]) -> None:
         await asyncio.wait([raised])
-        await self._engine.authority.release(self._keys, self._tags, self._token, commits={})
+        with suppress(InvalidationFailed):
+            await self._engine.authority.release(self._keys, self._tags, self._token, commits={})
 
     async def exit(self, *, clean: bool) -> None:
-        """Take the fence down; after a *clean* block store what was committed."""
+        """Take the fence down; after a *clean* block store what was committed.
+
+        Raises InvalidationFailed after a clean block only: another's own error, or its cancellation,
+        is what has to come out of it, and events and the log tell the rest."""
         process = self._engine.process
         process.forget(self._keys, self._tags)
         commits = self._entries() if clean and process.enabled else {}
-        self.receipts = await process.background.finish(self._lower(commits))
+        try:
+            self.receipts = await process.background.finish(self._lower(commits))
+        except InvalidationFailed:
+            if clean:
+                raise
 
     async def _lower(self, commits: Mapping[str, Entry]) -> Mapping[str, object]:
         engine = self._engine

@@ -106,12 +106,14 @@ mutant(
     "kept_lease",
     "changed_by_key_no_near",
     ("_claims:Claims.taint", "del self._names[name]", "pass"),
+    scheduler="pct",
 )
 mutant(
     "a set keeps the lease",
     "kept_lease",
     "changed_by_set",
     ("testing.server:MemoryServer.put", "self._state.on_keys.taint(item.key, now=self.now())", "pass"),
+    scheduler="pct",
 )
 mutant(
     "a writer's exit ends the fences of others",
@@ -199,6 +201,7 @@ mutant(
         "outcome = await self._load(flight)\n",
         "outcome = await self._load(flight)\n        versions = await remote.versions([SPACE, *tags], ttl=600)\n",
     ),
+    scheduler="pct",
 )
 mutant(
     "tags do not count",
@@ -223,6 +226,7 @@ mutant(
     "V7",
     "late_tags",
     ("_fleet:FleetLoads._prepare", "late and await remote.stamp() != stamp", "False"),
+    scheduler="pct",
 )
 mutant(
     "the stamp is first read after the load",
@@ -233,6 +237,7 @@ mutant(
         "outcome = await self._load(flight)\n",
         "outcome = await self._load(flight)\n        stamp = await remote.stamp()\n",
     ),
+    scheduler="pct",
 )
 mutant(
     "the version goes before the stamp",
@@ -245,6 +250,7 @@ mutant(
         'await self._change("drop", steps, message)',
         'await self._change("drop", steps, message)\n    await self._replace_stamps("drop", tags)',
     ),
+    scheduler="pct",
 )
 mutant(
     "a stamp that was evicted comes back as it was",
@@ -256,12 +262,20 @@ mutant(
         "self.unique()",
         "bytes(15) + bytes([1 + self._state.stamps.get(namespace, bytes(16))[15]])",
     ),
+    scheduler="pct",
 )
 mutant(
     "joiners get a value whose late tag was dropped",
     "V7",
     "alone_with_late_tags_and_writers",
     ("_engine:Engine.read", "if arrival.tags and", "if False and"),
+)
+mutant(
+    "what a look found does not name its tags",
+    "V7",
+    "joiners_of_a_judgement_of_anothers_value",
+    ("_fleet:FleetLoads._served", "tags=entry.tags, ", ""),
+    scheduler="pct",
 )
 
 # --- near and the feed ------------------------------------------------------------------------------
@@ -278,7 +292,6 @@ mutant(
     "a_store_and_a_drop_close_behind",
     ("_near:Near.put_own", "quiet = self.ledger.quiet(key, entry.tags, since=since)", "quiet = True"),
     ("_fleet_writes:Fleet.release", "unswept and heard.quiet(key, commits[key].tags, since=since)", "True"),
-    ("_fleet:FleetLoads._commit", "elif process.current(flight, entry.tags):", "else:"),
 )
 mutant(
     "a gap is no message",
@@ -291,6 +304,7 @@ mutant(
     "V8",
     "an_answer_that_comes_after_the_gap",
     ("_near:Near.forget_everything", "self.ledger.hear_everything()", "pass"),
+    scheduler="pct",
 )
 mutant(
     "trust counts from the answer of a ping",
@@ -319,6 +333,7 @@ mutant(
         "await self._ask(verb, [*steps[:-1], last])",
         "self.server.publish(message)\n    await self._ask(verb, [*steps[:-1], last])",
     ),
+    scheduler="pct",
 )
 mutant(
     "any inline value is taken",
@@ -346,8 +361,20 @@ mutant(
 mutant(
     "an own store keeps the older near copy",
     "V17",
-    "a_refresh_that_is_not_put_near",
+    "a_refresh_whose_commit_is_interrupted",
     ("_near:Near.put_own", "self.stored_elsewhere((key,))", "pass"),
+)
+mutant(
+    "an interrupted commit keeps the older near copy",
+    "V17",
+    "a_refresh_whose_commit_is_interrupted",
+    ("_fleet:FleetLoads._commit", "process.near.stored_elsewhere((key,))\n        raise", "raise"),
+)
+mutant(
+    "an own store that may not be near keeps the older near copy",
+    "V17",
+    "a_refresh_whose_commit_is_interrupted",
+    ("_fleet:FleetLoads._commit", "process.keep(key", "since == NEVER or process.keep(key"),
 )
 mutant(
     "an invalidation makes no second pass",
@@ -369,12 +396,14 @@ mutant(
     "V5",
     "slow_loads_that_others_join",
     ("_feed:Hearing.heard", "self._process.forget(keys, tags)", "self._process.near.forget(keys, tags)"),
+    scheduler="pct",
 )
 mutant(
     "flights of any age are joined while the feed is away",
     "V5",
     "slow_loads_while_the_feed_is_away",
     ("_engine:Engine._joinable", "now - flight.started > process.max_join_age", "False"),
+    scheduler="pct",
 )
 mutant(
     "a void load is stored",
@@ -409,7 +438,11 @@ mutant(
     "a refresh that somebody joined gives up",
     "joined_refresh",
     "refreshes_of_what_was_just_dropped",
-    ("_fleet:FleetLoads._standing", "if flight.refresh and not flight.waiting:", "if flight.refresh:"),
+    (
+        "_fleet:FleetLoads._standing",
+        "if flight.refresh and flight.kept and not flight.waiting:",
+        "if flight.refresh:",
+    ),
 )
 mutant(
     "leases are not renewed",
@@ -438,6 +471,7 @@ mutant(
         "held = not await self._commit",
         "held = False\n                await self._commit",
     ),
+    scheduler="pct",
 )
 mutant(
     "a batch is joined after it was sent",
@@ -459,6 +493,13 @@ mutant(
     "pending",
     "outages",
     ("_pending:Pending.add", "self._noted += 1", "return"),
+    scheduler="pct",
+)
+mutant(
+    "a block stores what a pending invalidation covers",
+    "pending_inside",
+    "an_invalidation_pending_inside_a_fence",
+    ("_fleet_writes:Fleet._end", " or self.pending.covers(key, entry.tags)", ""),
 )
 mutant(
     "a pending invalidation does not keep readers off",
@@ -627,6 +668,7 @@ mutant(
     "namespaces",
     "namespaces_side_by_side",
     ("_remote:Remote.name", "if word == SPACE:", "if word in (SPACE, self.namespace):"),
+    scheduler="pct",
 )
 mutant(
     "a disabled cache reads the store",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from acache.testing import Sim, explore
 
-SEEDS = 40  # of each scheduler, unless a scenario names its own number
+SEEDS = 20  # of each scheduler, unless a scenario names its own number; `nox -s prove` runs more
 SCHEDULERS = ("random", "pct")
 
 

@@ -19,7 +19,7 @@ def alone(way):
 
 
 for way in WAYS:
-    scenario("P1", "first_pass void_flight", seeds=20, name=f"alone_changed_by_{way}")(alone(way))
+    scenario("P1", "first_pass void_flight", seeds=10, name=f"alone_changed_by_{way}")(alone(way))
 
 
 @scenario("P1", "V7 V1")
@@ -44,7 +44,7 @@ async def alone_one_load(sim):
     await world.close()
 
 
-@scenario("P1", "plain", seeds=60)
+@scenario("P1", "plain", seeds=30)
 async def a_store_without_leases(sim):
     """P1 holds within the process: claims live in it, versions in the store."""
     world = World(sim)
@@ -57,7 +57,7 @@ async def a_store_without_leases(sim):
     await world.settle("k", patience=0, **ways)
 
 
-@scenario("P1", "plain V3", seeds=60)
+@scenario("P1", "plain V3", seeds=30)
 async def a_tag_dropped_while_a_writer_leaves(sim):
     """Without leases in the store: the writer's exit must notice the drop of its tag."""
     world = World(sim)
@@ -77,6 +77,8 @@ async def a_tag_dropped_while_a_writer_leaves(sim):
 
     a.spawn(write())
     a.spawn(change())
+    for view in ("k:1", "k:2", "k:3"):  # they ask for the version of the tag meanwhile, each in its turn
+        a.spawn(a.reads(view, 3, tags=("t",), longest=0.003))
     await world.settle("k", tags=("t",), patience=0)
 
 

@@ -184,3 +184,25 @@ async def a_refresh_that_is_not_put_near(sim):
     await asyncio.sleep(MAX_STALENESS + 0.1)
     await a.run(read(a))
     await world.close()
+
+
+@scenario("P1", "V7")
+async def joiners_of_a_judgement_of_anothers_value(sim):
+    """A flight waited for another's load and asks by which versions its value is judged; a tag that only that
+    value names is dropped here meanwhile. Who comes after that must not be served the value."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=False)
+    await asyncio.sleep(0.5)
+    world.database.pace = (0.05,)
+    a.network.delays = {"peek": 0.03}
+    b.spawn(b.read("k", late=("t",)))
+    await asyncio.sleep(0.02)
+    a.spawn(a.reads("k", 2, late=("t",), longest=0))
+    await asyncio.sleep(sim.random.uniform(0.05, 0.12))
+
+    async def change():
+        await a.invalidate("k", tag="t")
+        await a.reads("k", 3, late=("t",), longest=0)
+
+    a.spawn(change())
+    await world.settle("k", late=("t",))

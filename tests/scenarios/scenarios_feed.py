@@ -106,7 +106,7 @@ async def a_store_without_a_feed(sim):
     await world.settle("k", late=("t",))
 
 
-@scenario("P1", "V13 V10", seeds=50)
+@scenario("P1", "V13 V10", seeds=25)
 async def processes_that_are_paused(sim):
     """A process sleeps past leases, fences and trust; when it wakes, readers run before timers."""
     world = World(sim)

@@ -103,7 +103,7 @@ async def forced_refreshes(sim):
     await world.close()
 
 
-@scenario("P3", seeds=60)
+@scenario("P3", seeds=30)
 async def callers_who_are_cancelled(sim):
     """Some of many callers are cancelled, in every process; the others get the value of one load."""
     world = World(sim)
@@ -122,7 +122,7 @@ async def callers_who_are_cancelled(sim):
     await world.close()
 
 
-@scenario("P3", seeds=60)
+@scenario("P3", seeds=30)
 async def all_callers_of_a_process_are_cancelled(sim):
     """Its load ends and its lease with it: who waits elsewhere does not wait for that to expire."""
     world = World(sim)

@@ -31,7 +31,7 @@ def outage(node, sim, within=80):
     sim.sometime(cut, within=within)
 
 
-@scenario("P6", "V12 V15", seeds=60)
+@scenario("P6", "V12 V15", seeds=30)
 async def outages(sim):
     """Processes lose the server for a while, each for itself."""
     world = World(sim)
@@ -47,7 +47,7 @@ async def outages(sim):
     await world.settle("k", patience=DOWN, **ways)
 
 
-@scenario("P6", seeds=60)
+@scenario("P6", seeds=30)
 async def requests_that_fail(sim):
     """Single requests are refused, cut short, or lose their answer."""
     world = World(sim)
@@ -66,7 +66,7 @@ async def requests_that_fail(sim):
     await world.settle("k", patience=0, **ways)
 
 
-@scenario("P6", "V15 V12", seeds=60)
+@scenario("P6", "V15 V12", seeds=30)
 async def a_pending_invalidation_that_lands(sim):
     """Reads of the invalidator's process while its invalidation is pending and when it lands."""
     world = World(sim)
@@ -105,7 +105,7 @@ async def looks_while_a_retry_lands(sim):
     await world.settle("k", patience=DOWN, late=("t",))
 
 
-@scenario("P6", "pending", seeds=60)
+@scenario("P6", "pending", seeds=30)
 async def invalidated_again_while_the_first_lands(sim):
     """A second invalidation of a key becomes pending while the first one's retry is under way."""
     world = World(sim)
@@ -181,7 +181,7 @@ async def lost_invalidations_that_raise(sim):
     await world.settle("k", patience=DOWN)
 
 
-@scenario("P5", seeds=60)
+@scenario("P5", seeds=30)
 async def no_read_fails(sim):
     """Whatever the store does - refuse, hang, lose, crawl, restart - every read brings a value."""
     world = World(sim)

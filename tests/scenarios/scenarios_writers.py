@@ -3,7 +3,7 @@
 import asyncio
 
 from scenario_registry import scenario
-from scenario_world import CLAIM, World
+from scenario_world import CLAIM, MAX_STALENESS, World
 
 
 @scenario("P1", "V1 V3 V14")
@@ -51,7 +51,7 @@ async def two_keys_under_one_tag(sim):
     await world.settle("k:a", "k:b", tags=["t"])
 
 
-@scenario("P1", "V1 V2 V4", seeds=60)
+@scenario("P1", "V1 V2 V4", seeds=30)
 async def writers_that_are_killed(sim):
     """A process dies in its block, soon after the database committed; others change and read the same
     meanwhile. When the dead fence has expired nothing stale is left."""
@@ -114,7 +114,7 @@ async def a_writer_that_is_paused_past_its_fence(sim):
     await world.settle("k")
 
 
-@scenario("P1", "V11 V14", seeds=50)
+@scenario("P1", "V11 V14", seeds=25)
 async def changes_that_are_cancelled(sim):
     """A request is cancelled inside a change: once it is begun it is carried through."""
     world = World(sim)
@@ -213,7 +213,7 @@ async def a_load_inside_the_fence(sim):
     await world.settle("k")
 
 
-@scenario("P1", "V4", seeds=20)
+@scenario("P1", "V4", seeds=10)
 async def a_long_block_whose_process_dies(sim):
     """The fence is renewed while the block runs: what is loaded in it is not stored, and it may crash at its end."""
     world = World(sim)

@@ -81,7 +81,7 @@ class Line:
         if self._network.down:
             self._close()
         else:
-            self._queue(partial(self._alive, self._server.now()))
+            self._queue(partial(self._alive, asyncio.get_running_loop().time()))
 
     def _receive(self, message: bytes) -> None:
         if self._network.down:
