@@ -3,7 +3,7 @@
 import asyncio
 
 from scenario_registry import scenario
-from scenario_world import CLAIM, MAX_STALENESS, World
+from scenario_world import CLAIM, World
 
 
 @scenario("P1", "V1 V3 V14")
