@@ -457,6 +457,12 @@ mutant(
     ("_singleflight:Flight.leave", "if not self._waiters and not self.kept:", "if not self.kept:"),
 )
 mutant(
+    "a failed load is joined by who comes later",
+    "P4",
+    "one_error_for_all",
+    ("_singleflight:Flight._end", "self.registry.forget(self)", "self._error or self.registry.forget(self)"),
+)
+mutant(
     "a cancelled load keeps its lease",
     "P3",
     "all_callers_of_a_process_are_cancelled",
