@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from acache.cli.demo.measure import (
     buckets,
-    entire_exponential_integral,
     expected_loads,
-    head_start,
     peak,
     peak_of_one_key,
     percentile,
 )
+from acache.cli.xfetch import entire_exponential_integral, head_start
 
 
 def integral(f, low, high, steps=20_000):

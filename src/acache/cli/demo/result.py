@@ -8,8 +8,9 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Final
 
-from acache.cli.demo.measure import buckets, expected_loads, head_start, peak_of_one_key, percentile
+from acache.cli.demo.measure import buckets, expected_loads, peak_of_one_key, percentile
 from acache.cli.demo.record import LoadRecord, Recorder
+from acache.cli.xfetch import head_start
 
 SCHEMA: Final = 1
 """Grows when a field of the JSON file is renamed, removed or means something else."""
