@@ -6,8 +6,10 @@ from collections import defaultdict
 
 import pytest
 
-from acache import MISSING, loading
+from acache import MISSING, Cache, loading
 from acache.errors import LoadTimeout, UncacheableArgument
+from acache.testing.remote import MemoryRemote
+from acache.testing.server import MemoryServer
 
 
 class Table:
@@ -424,3 +426,23 @@ async def test_different_loaders_of_one_tick_are_different_calls_but_a_key_is_lo
     )
     assert results == [{"a": "one", "b": "one"}, {"b": "one", "c": "two"}]
     assert asked == [("one", ["a", "b"]), ("two", ["c"])]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("timeout", [None, 5.0])
+async def test_a_batch_that_finds_stale_values_remotely_has_them_refreshed(clock, turn, timeout):
+    """Also where a flight finds them, on behalf of a caller of limited patience."""
+    version = 1
+    async with Cache(MemoryRemote(MemoryServer(clock=clock)), clock=clock) as cache:
+
+        @cache.cached_many("row:{}", ttl=10, stale_while_revalidate=600, timeout=timeout)
+        async def many(ids: list[int]) -> dict[int, int]:
+            return dict.fromkeys(ids, version)
+
+        assert await many([1, 2]) == {1: 1, 2: 1}
+        version = 2
+        clock.advance(20)
+        assert await many([1, 2]) == {1: 1, 2: 1}
+        for _ in range(5):
+            await turn()
+        assert await many([1, 2]) == {1: 2, 2: 2}

@@ -415,7 +415,7 @@ class Engine:
                     inline[key] = refresh
             if not flights and not inline:
                 return found
-            keys = await self._wait_for_all(flights, inline, shared, found, mark)
+            keys = await self._wait_for_all(flights, inline, shared, call_of, found, mark)
 
     async def _look_for(
         self,
@@ -450,7 +450,8 @@ class Engine:
         self,
         flights: Mapping[str, tuple[bool, CacheFlight]],
         inline: Mapping[str, CacheFlight],
-        call: Call,
+        shared: Call,
+        call_of: Callable[[str], Call],
         found: dict[str, Any],
         mark: int,
     ) -> list[str]:
@@ -458,17 +459,19 @@ class Engine:
         late: list[str] = []
         since = self.process.clock.monotonic()
         try:
-            await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], call)
-            arrivals = {key: self._arrival(flight, call) for key, (_, flight) in flights.items()}
+            await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], shared)
+            arrivals = {key: self._arrival(flight, shared) for key, (_, flight) in flights.items()}
         except BaseException:
             for joined, _ in flights.values():
-                self._count_miss(call.tally, since if joined else None)
+                self._count_miss(shared.tally, since if joined else None)
             raise
         for key, (joined, flight) in flights.items():
             arrival = arrivals[key]
             if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
                 late.append(key)
                 continue
+            # What was found may have to be refreshed, which takes the key's own call.
+            call = shared if arrival.entry is None else call_of(key)
             self._count(flight, call, arrival, since if joined else None)
             found[key] = arrival.value
         for key, flight in inline.items():
