@@ -289,7 +289,7 @@ async def test_whoever_gives_up_waiting_for_a_flush_leaves_nothing_behind(real, 
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(rows.flush(), 0.001)
-        assert rows._flusher._waiters == []
+        assert rows._backlog._waiters == []
         table.gate.set()
     await real.aclose()
 

@@ -2,19 +2,20 @@
 
 A batch that the source cannot take now is tried again, for ever, with growing pauses. One that it
 refuses for its data is halved until the poisoned record stands alone; that one goes to the dead
-letters and the rest goes on. A record leaves the overlay only after the source has it, the cache has
-dropped what may be older, and the journal knows."""
+letters and the rest goes on. A record is acknowledged only after the source has it and the cache has
+dropped what may be older. Knows no journal: where batches come from is its supply's business."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from acache._overlay import Overlay, Standing
+from acache._overlay import Standing
 from acache._process import Process, log
 from acache.errors import SourceRefused
 from acache.events import BatchFlushed, FlushFailed, WriteBuried, WriteRefused
-from acache.protocols import Journal, Saved, WritableSource
+from acache.protocols import Saved, WritableSource
 
 FIRST_PAUSE: Final = 0.05  # seconds after a failure, doubled up to the last, each with jitter
 LAST_PAUSE: Final = 5.0
@@ -31,111 +32,93 @@ class Pace:
     max_rate: float | None  # records per second towards the source
 
 
-class Flusher:
-    """One task that flushes an overlay."""
+class Supply(Protocol):
+    """Where batches come from, and who has to know what became of them."""
 
-    __slots__ = (
-        "_drop",
-        "_journal",
-        "_news",
-        "_overlay",
-        "_pace",
-        "_process",
-        "_source",
-        "_tell",
-        "_versioned",
-        "_waiters",
-        "dead",
-        "retrying",
-    )
+    def __len__(self) -> int:
+        """How many keys are pending."""
+        ...
+
+    def age(self) -> float:
+        """For how many seconds the oldest pending write has waited; 0 if nothing is pending."""
+        ...
+
+    async def wait(self) -> None:
+        """Return when there may be a batch to send."""
+        ...
+
+    async def take(self) -> Sequence[Standing]:
+        """Return a batch, sorted by key; nobody else flushes these keys from now on."""
+        ...
+
+    def holding(self) -> AbstractAsyncContextManager[None]:
+        """Keep others from the batch while the block runs; what is left of it then is pending again."""
+        ...
+
+    async def check(self) -> None:
+        """Raise unless the batch may be sent at this moment."""
+        ...
+
+    async def acknowledge(self, batch: Sequence[Standing]) -> None:
+        """Note that the source has *batch* and the cache nothing older."""
+        ...
+
+    async def bury(self, standing: Standing, error: str) -> None:
+        """Make a dead letter of a write, and let nothing come back that it had replaced."""
+        ...
+
+    async def leave(self, standing: Standing) -> None:
+        """Note that the cache has forgotten what was buried."""
+        ...
+
+
+class Flusher:
+    """One task that flushes what its supply gives."""
+
+    __slots__ = ("_drop", "_pace", "_process", "_source", "_supply", "_versioned", "retrying")
 
     def __init__(
         self,
         process: Process,
-        overlay: Overlay,
-        journal: Journal,
+        supply: Supply,
         source: WritableSource[Any, Any],
         pace: Pace,
         *,
         drop: Drop,
-        tell: Callable[[], None],
     ) -> None:
-        """Flush *overlay* to *source*; *drop* makes the cache forget what may be older.
-
-        *tell* is called when writes have left the overlay."""
+        """Flush to *source*; *drop* makes the cache forget what may be older."""
         self._process = process
-        self._overlay = overlay
-        self._journal = journal
+        self._supply = supply
         self._source = source
         self._pace = pace
         self._drop = drop
-        self._tell = tell
         self._versioned = getattr(source, "version_column", None) is not None
-        self._news = asyncio.Event()
-        self._waiters: list[tuple[dict[str, int], asyncio.Future[None]]] = []
         self.retrying = 0  # records whose last attempt failed
-        self.dead: set[tuple[str, int]] = set()  # key and sequence number of each dead letter
-
-    def wake(self) -> None:
-        """Look at the overlay again."""
-        self._news.set()
-
-    async def flushed(self) -> None:
-        """Wait until all that is pending now has reached the source or the dead letters."""
-        wanted = self._overlay.sequences()
-        if not wanted:
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = (wanted, waiter)
-        self._waiters.append(place)
-        self._news.set()
-        try:
-            await waiter
-        finally:
-            self._waiters = [other for other in self._waiters if other is not place]
 
     async def run(self) -> None:
         """Flush for ever; cancelled, it stops between two steps, and what it held is pending again."""
         pause, failures = 0.0, 0
         while True:
-            await self._wait_for_work()
-            batch = self._overlay.take(self._pace.batch_size)
-            if not batch:
-                continue
+            await self._supply.wait()
             started = self._process.clock.monotonic()
+            batch: Sequence[Standing] = ()
             try:
-                done = await self._flush(batch)
+                batch = await self._supply.take()
+                if not batch:
+                    continue
+                async with self._supply.holding():
+                    done = await self._flush(batch)
             except Exception as error:  # noqa: BLE001 - whatever a source raises, the writes are kept
                 pause, failures = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE), failures + 1
                 await self._recover_from(error, len(batch), pause, failures)
                 continue
-            finally:
-                for standing in batch:
-                    self._overlay.give_back(standing)
             pause, failures = 0.0, 0
             self.retrying = 0
-            now = self._process.clock.monotonic()
-            elapsed = now - started
-            depth, age = len(self._overlay), self._overlay.age(now)
+            elapsed = self._process.clock.monotonic() - started
+            depth, age = len(self._supply), self._supply.age()
             self._process.emit(BatchFlushed(records=done, seconds=elapsed, pending=depth, oldest_age=age))
             if self._pace.max_rate is not None:
                 await asyncio.sleep(max(0.0, len(batch) / self._pace.max_rate - elapsed))
-
-    async def _wait_for_work(self) -> None:
-        while True:
-            self._news.clear()
-            oldest = self._overlay.oldest()
-            if oldest is None:
-                await self._news.wait()
-                continue
-            due = oldest + self._pace.max_delay - self._process.clock.monotonic()
-            if self._waiters or due <= 0 or len(self._overlay) >= self._pace.batch_size:
-                return
-            try:
-                async with asyncio.timeout(due):
-                    await self._news.wait()
-            except TimeoutError:
-                return
 
     async def _recover_from(self, error: Exception, records: int, pause: float, failures: int) -> None:
         self.retrying = records
@@ -148,8 +131,8 @@ class Flusher:
                 error=name,
                 pause=pause,
                 attempt=failures,
-                pending=len(self._overlay),
-                oldest_age=self._overlay.age(self._process.clock.monotonic()),
+                pending=len(self._supply),
+                oldest_age=self._supply.age(),
             )
         )
         await asyncio.sleep(pause)
@@ -172,10 +155,12 @@ class Flusher:
         rows: dict[Any, Any] = {}
         refused: list[Any] = []
         if puts:
+            await self._supply.check()
             saved = await self._source.save(puts, **self._versions(batch, puts))
             rows |= saved.rows
             refused += saved.refused
         if removals:
+            await self._supply.check()
             saved = await self._source.remove(removals, **self._versions(batch, removals))
             refused += saved.refused
         return Saved(rows=rows, refused=tuple(refused))
@@ -192,39 +177,16 @@ class Flusher:
             if each.id in refused:
                 self._process.emit(WriteRefused(key=each.write.key))
         await self._drop(batch, saved)
-        await self._journal.acknowledge({each.write.key: each.write.sequence for each in batch})
-        self._leave(batch)
+        await self._supply.acknowledge(batch)
 
     async def _bury(self, standing: Standing, error: Exception) -> None:
-        write = standing.write
-        # First: what it had replaced must not come back in its place, also if we are killed in between.
-        await self._journal.acknowledge({write.key: write.sequence - 1})
-        await self._journal.bury(write, f"{type(error).__name__}: {error}")
-        self.dead.add((write.key, write.sequence))
+        key = standing.write.key
+        await self._supply.bury(standing, f"{type(error).__name__}: {error}")
         standing.receipt = None  # the cache may hold the refused value: nothing of it is spared
         await self._drop([standing], Saved())
-        self._leave([standing])
-        log.error("a write of %r was refused by the source and is a dead letter", write.key)
-        self._process.emit(WriteBuried(key=write.key, error=type(error).__name__))
-
-    def _leave(self, batch: Sequence[Standing]) -> None:
-        """Take *batch* off the overlay and wake those who wait for that."""
-        now = self._process.clock.monotonic()
-        for each in batch:
-            self._overlay.leave(each, now)
-        for wanted, waiter in self._waiters:
-            for each in batch:
-                key = each.write.key
-                if key in wanted and not self._is_pending(key, wanted[key]):
-                    del wanted[key]
-            if not wanted and not waiter.done():
-                waiter.set_result(None)
-        self._waiters = [place for place in self._waiters if not place[1].done()]
-        self._tell()
-
-    def _is_pending(self, key: str, number: int) -> bool:
-        standing = self._overlay.get(key)
-        return standing is not None and standing.flushed < number
+        await self._supply.leave(standing)
+        log.error("a write of %r was refused by the source and is a dead letter", key)
+        self._process.emit(WriteBuried(key=key, error=type(error).__name__))
 
 
 def _split(batch: Sequence[Standing], refused: Collection[object]) -> list[Sequence[Standing]]:

@@ -1,4 +1,4 @@
-"""Take writes in: fence, number, journal, overlay, cache, acknowledged in this order.
+"""Take writes in: fence, backlog (number, journal, overlay), cache, acknowledged in this order.
 
 Whatever is handed in during one turn of the loop shares a fence and an append: a hundred writers cost
 little more than one. Nobody's cancellation disturbs the others, and a write that the journal refuses
@@ -7,17 +7,15 @@ fails alone. Knows neither ids nor the source; writes of one key must come one a
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final
+from itertools import chain, islice
+from typing import Final, Protocol
 
 from acache._background import Background
 from acache._cache import Cache
-from acache._overlay import Overlay, Standing
+from acache._overlay import Standing
 from acache._policy import Policy, unique
 from acache._records import Draft
-from acache.clock import Clock
 from acache.errors import JournalFailed
-from acache.protocols import Journal, Write
 
 LARGEST: Final = 500  # writes that share a fence, so that no turn of the loop gets long
 
@@ -31,32 +29,35 @@ class _Call:
     ended: Callable[[], None]
 
 
-Refusals = dict[_Call, JournalFailed]
+Outcome = Sequence[Standing] | JournalFailed
+
+
+class Appending(Protocol):
+    """A backlog, as much of it as takes writes in."""
+
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[Standing]:
+        """Return *drafts* as they stand, once they are in the journal and reads see them.
+
+        Raises JournalFailed; the same drafts may then be appended again."""
+        ...
+
+    def note(self, standings: Sequence[Standing], receipts: Mapping[str, object]) -> None:
+        """Remember what the cache stored for *standings*."""
+        ...
 
 
 class Intake:
     """Where the writes of one pattern come in; of one loop."""
 
-    __slots__ = ("_background", "_cache", "_calls", "_clock", "_journal", "_overlay", "_policy", "sequence")
+    __slots__ = ("_background", "_backlog", "_cache", "_calls", "_policy")
 
-    def __init__(
-        self,
-        cache: Cache,
-        journal: Journal,
-        overlay: Overlay,
-        policy: Policy,
-        clock: Clock,
-        background: Background,
-    ) -> None:
-        """Take into *journal* and *overlay*, and commit to *cache* under *policy*."""
+    def __init__(self, cache: Cache, backlog: Appending, policy: Policy, background: Background) -> None:
+        """Take into *backlog*, and commit to *cache* under *policy*."""
         self._cache = cache
-        self._journal = journal
-        self._overlay = overlay
+        self._backlog = backlog
         self._policy = policy
-        self._clock = clock
         self._background = background
         self._calls: list[_Call] = []
-        self.sequence = 0  # the highest that was given
 
     async def take(self, drafts: Sequence[Draft], ended: Callable[[], None]) -> None:
         """Return once *drafts* are in the journal and readers see them.
@@ -93,54 +94,37 @@ class Intake:
         for call in calls:
             _end(call, failures.get(call))
 
-    async def _written(self, calls: Sequence[_Call]) -> Refusals:
+    async def _written(self, calls: Sequence[_Call]) -> dict[_Call, JournalFailed]:
         """Write all of *calls* under one fence; return those that the journal refused."""
-        drafts = list(chain.from_iterable(call.drafts for call in calls))
-        keys = [draft.key for draft in drafts]
-        tags = unique(chain.from_iterable(draft.tags for draft in drafts))
-        standings: list[Standing] = []
+        keys = [draft.key for call in calls for draft in call.drafts]
+        tags = unique(chain.from_iterable(draft.tags for call in calls for draft in call.drafts))
         async with self._cache.writing(*keys, tags=tags) as writer:
-            writes = {draft.key: self._numbered(draft) for draft in drafts}
-            failures = await self._append(calls, writes)
-            now = self._clock.monotonic()
-            for call in calls:
-                if call in failures:
-                    continue
-                for draft in call.drafts:
-                    standing = Standing(write=writes[draft.key], id=draft.id, value=draft.value, since=now)
-                    self._overlay.add(standing)
-                    standings.append(standing)
-                    if draft.value is not None:
-                        writer.commit(draft.key, draft.value, policy=self._policy, tags=draft.tags)
-        for standing in standings:
-            standing.receipt = writer.receipts.get(standing.write.key)
-        return failures
+            outcomes = await self._append(calls)
+            standings = [each for found in outcomes if not isinstance(found, JournalFailed) for each in found]
+            for each in standings:
+                if each.value is not None:
+                    write = each.write
+                    writer.commit(write.key, each.value, policy=self._policy, tags=write.tags)
+        self._backlog.note(standings, writer.receipts)
+        return {
+            call: found
+            for call, found in zip(calls, outcomes, strict=True)
+            if isinstance(found, JournalFailed)
+        }
 
-    def _numbered(self, draft: Draft) -> Write:
-        """Give *draft* the next number; they never repeat, also over a journal that was emptied."""
-        at = self._clock.time()
-        self.sequence = max(self.sequence + 1, int(at * 1e6))
-        return draft.numbered(self.sequence, at)
-
-    async def _append(self, calls: Sequence[_Call], writes: Mapping[str, Write]) -> Refusals:
-        """Append everything at once; if that is refused, each call alone. Return the refusals."""
+    async def _append(self, calls: Sequence[_Call]) -> Sequence[Outcome]:
+        """Append everything at once; if that is refused, each call alone. Return what became of each."""
         try:
-            await self._journal.append(list(writes.values()))
+            standings = iter(await self._backlog.append([draft for call in calls for draft in call.drafts]))
         except JournalFailed as error:
-            if len(calls) == 1:
-                return {calls[0]: error}
-        else:
-            return {}
-        return dict(
-            [found for found in await asyncio.gather(*(self._alone(call, writes) for call in calls)) if found]
-        )
+            return [error] if len(calls) == 1 else await asyncio.gather(*map(self._alone, calls))
+        return [list(islice(standings, len(call.drafts))) for call in calls]
 
-    async def _alone(self, call: _Call, writes: Mapping[str, Write]) -> tuple[_Call, JournalFailed] | None:
+    async def _alone(self, call: _Call) -> Outcome:
         try:
-            await self._journal.append([writes[draft.key] for draft in call.drafts])
+            return await self._backlog.append(call.drafts)
         except JournalFailed as error:
-            return call, error
-        return None
+            return error
 
 
 def _end(call: _Call, error: BaseException | None) -> None:

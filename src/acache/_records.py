@@ -21,6 +21,7 @@ class Draft:
     encoded: bytes  # the id
     payload: bytes | None
     tags: tuple[str, ...]
+    write: Write | None = None  # once it has a number
 
     def numbered(self, sequence: int, at: float) -> Write:
         """Return what the journal keeps."""

@@ -15,14 +15,16 @@ from acache._cache import Cache
 from acache._flusher import Flusher, Pace
 from acache._intake import Intake
 from acache._key_locks import KeyLocks
-from acache._overlay import Overlay, Standing
+from acache._overlay import Standing
+from acache._own_backlog import OwnBacklog
 from acache._policy import Options, Policy, seconds
 from acache._process import log
 from acache._records import Records
 from acache._room import Room
+from acache._shared_backlog import SharedBacklog
 from acache._singleflight import running_loop
-from acache.errors import CacheClosed, ConfigurationError
-from acache.protocols import Codec, DeadLetter, Journal, Saved, WritableSource
+from acache.errors import CacheClosed, ConfigurationError, JournalFailed
+from acache.protocols import Codec, DeadLetter, Journal, Saved, SharedJournal, WritableSource
 from acache.read_through import K, ReadThrough, V, listed
 
 CLOSE_TIMEOUT: Final = 10.0  # seconds that closing waits for the last flush
@@ -59,6 +61,7 @@ class WriteBehind(ReadThrough[K, V]):
         max_backlog: int = 100_000,
         on_full: Literal["wait", "raise"] = "wait",
         max_rate: float | None = None,
+        claim_ttl: float = 10.0,
         policy: Policy | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -67,12 +70,16 @@ class WriteBehind(ReadThrough[K, V]):
         *type* and *id_type*: what a recovered value and id are decoded into; needed where MessagePack
         alone would not bring them back as they are. *batch_size*: records per statement. *max_delay*:
         seconds that a write waits for its batch. *max_backlog*: pending keys, beyond which `put`
-        waits, or raises BacklogFull with on_full="raise". *max_rate*: records per second towards the
-        source. Raises ConfigurationError."""
+        waits, or raises BacklogFull with on_full="raise"; of a shared journal each process learns it
+        about once a second. *max_rate*: records per second towards the source. *claim_ttl*: seconds
+        after which other processes flush what one that died had begun to; of a shared journal. Raises
+        ConfigurationError."""
         if on_full not in ("wait", "raise"):
             raise ConfigurationError(f'on_full={on_full!r} must be "wait" or "raise"')
         if batch_size < 1 or max_backlog < 1:
             raise ConfigurationError("batch_size and max_backlog must be at least 1")
+        if not claim_ttl > 0:
+            raise ConfigurationError(f"claim_ttl={claim_ttl!r} must be more than zero seconds")
         if max_rate is not None and not max_rate > 0:
             raise ConfigurationError(
                 f"max_rate={max_rate!r} must be more than zero records per second, or None"
@@ -85,26 +92,27 @@ class WriteBehind(ReadThrough[K, V]):
         self._pace = Pace(batch_size=batch_size, max_delay=seconds("max_delay", max_delay), max_rate=max_rate)
         self._max_backlog = max_backlog
         self._full_raises = on_full == "raise"
+        self._claim_ttl = seconds("claim_ttl", claim_ttl)
         self._process = self._reader.engine.process
         self._background: Background | None = None
         self._started: asyncio.Task[None] | None = None
         self._closed = False
-        self._overlay, self._room, self._flusher = self._fresh()
+        self._begin()
 
-    def _fresh(self) -> tuple[Overlay, Room, Flusher]:
-        """Return an empty backlog: the journal knows what is pending, others may have taken it over."""
-        overlay = Overlay()
-        room = Room(self._max_backlog, pending=overlay.__len__, raises=self._full_raises)
-        flusher = Flusher(
-            self._process,
-            overlay,
-            self._journal,
-            self._writable,
-            self._pace,
-            drop=self._drop,
-            tell=room.look,
+    def _begin(self) -> None:
+        """Forget what is known of the backlog: the journal knows it, and others may have taken it over."""
+        room = self._room = Room(
+            self._max_backlog, pending=lambda: len(self._backlog), raises=self._full_raises
         )
-        return overlay, room, flusher
+        process, journal, pace, records = self._process, self._journal, self._pace, self._records
+        self._backlog: OwnBacklog | SharedBacklog
+        if isinstance(journal, SharedJournal):
+            self._backlog = SharedBacklog(
+                process, journal, pace, records, tell=room.look, claim_ttl=self._claim_ttl
+            )
+        else:
+            self._backlog = OwnBacklog(process, journal, pace, records, tell=room.look)
+        self._flusher = Flusher(process, self._backlog, self._writable, pace, drop=self._drop)
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -123,16 +131,9 @@ class WriteBehind(ReadThrough[K, V]):
         background = self._background
         if background is None or background.loop is not loop or self._failed():
             background = self._background = Background(loop)
-            self._overlay, self._room, self._flusher = self._fresh()
-            self._intake = Intake(
-                self._cache,
-                self._journal,
-                self._overlay,
-                self._reader.policy,
-                self._process.clock,
-                background,
-            )
-            self._started = background.begin(self._recover(background, self._intake))
+            self._begin()
+            self._intake = Intake(self._cache, self._backlog, self._reader.policy, background)
+            self._started = background.begin(self._recover(background))
         assert self._started is not None  # noqa: S101 - set above
         if not self._started.done():
             await asyncio.shield(self._started)
@@ -143,13 +144,8 @@ class WriteBehind(ReadThrough[K, V]):
         started = self._started
         return started is not None and started.done() and started.exception() is not None
 
-    async def _recover(self, background: Background, intake: Intake) -> None:
-        intake.sequence = await self._journal.last()
-        newest = {write.key: write async for write in self._journal.recover()}
-        for write in sorted(newest.values(), key=lambda write: write.sequence):
-            self._overlay.add(self._records.recovered(write, self._process.clock))
-        async for letter in self._journal.dead():
-            self._flusher.dead.add((letter.key, letter.write.sequence))
+    async def _recover(self, background: Background) -> None:
+        await self._backlog.start(background)
         background.start(self._flusher.run())
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
@@ -166,8 +162,8 @@ class WriteBehind(ReadThrough[K, V]):
         try:
             if here:
                 async with asyncio.timeout(timeout):
-                    await self._flusher.flushed()
-        except TimeoutError:
+                    await self._backlog.flushed()
+        except (TimeoutError, JournalFailed):
             pass
         finally:
             self._closed, self._background = True, None
@@ -175,15 +171,18 @@ class WriteBehind(ReadThrough[K, V]):
                 self._room.close()
                 await background.aclose()
             await self._journal.aclose()
-        if self._overlay:
-            log.warning("closed with %d writes left in the journal for the next start", len(self._overlay))
+        if self._backlog:
+            log.warning("closed with %d writes left in the journal for the next start", len(self._backlog))
 
     # --- reading ------------------------------------------------------------------------------------
 
     async def get(self, id: K) -> V | None:
-        """Return the value of *id*, acknowledged writes included; None if it does not exist."""
+        """Return the value of *id*, acknowledged writes included; None if it does not exist.
+
+        Raises what `ReadThrough.get` raises, and JournalFailed if a shared journal cannot be asked for
+        what is not cached."""
         await self._start()
-        standing = self._overlay.get(self.key(id))
+        standing = self._backlog.find(self.key(id))
         if standing is not None:
             return cast("V | None", standing.value)
         return await super().get(id)
@@ -194,12 +193,22 @@ class WriteBehind(ReadThrough[K, V]):
         found: dict[K, V] = {}
         away: list[K] = []
         for id in listed(ids):
-            standing = self._overlay.get(self.key(id))
+            standing = self._backlog.find(self.key(id))
             if standing is None:
                 away.append(id)
             elif standing.value is not None:
                 found[id] = cast("V", standing.value)
         return found | await super().get_many(away)
+
+    async def _load(self, ids: Sequence[K]) -> Mapping[K, V]:
+        """Load *ids*: what is pending in a shared journal from there, the rest from the source."""
+        keys = {self.key(id): id for id in ids}
+        pending = await self._backlog.look(list(keys))
+        if not pending:
+            return await super()._load(ids)
+        found: dict[K, V] = {keys[key]: each.value for key, each in pending.items() if each.value is not None}
+        rest = [id for key, id in keys.items() if key not in pending]
+        return found | dict(await super()._load(rest)) if rest else found
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -251,7 +260,7 @@ class WriteBehind(ReadThrough[K, V]):
             await self._start()
             draft = self._records.draft
             drafts = [draft(key, id, items[id], self.tags(id)) for key, id in keys.items()]
-            new = sum(key not in self._overlay for key in keys)
+            new = self._backlog.new(keys)
             await self._room.take(new)
         except BaseException:
             self._locks.release(keys)
@@ -261,7 +270,7 @@ class WriteBehind(ReadThrough[K, V]):
     def _taken(self, keys: Iterable[str], new: int, room: Room) -> None:
         room.give_back(new)
         self._locks.release(keys)
-        self._flusher.wake()
+        self._backlog.wake()
 
     # --- flushing -----------------------------------------------------------------------------------
 
@@ -284,16 +293,16 @@ class WriteBehind(ReadThrough[K, V]):
 
         While the source is away this waits; cancelling ends the wait only."""
         await self._start()
-        await self._flusher.flushed()
+        await self._backlog.flushed()
 
     @property
     def backlog(self) -> Backlog:
         """What has not reached the source, now."""
         return Backlog(
-            pending=len(self._overlay),
-            oldest_age=self._overlay.age(self._process.clock.monotonic()),
+            pending=len(self._backlog),
+            oldest_age=self._backlog.age(),
             retrying=self._flusher.retrying,
-            dead=len(self._flusher.dead),
+            dead=self._backlog.dead,
         )
 
     # --- dead letters -------------------------------------------------------------------------------
@@ -310,20 +319,12 @@ class WriteBehind(ReadThrough[K, V]):
         Raises JournalFailed if a newer write of its key was acknowledged or flushed meanwhile, CodecError
         if this type= cannot read it. Cancelling ends only the wait."""
         background = await self._start()
-        standing = self._records.recovered(letter.write, self._process.clock)
-        await background.finish(self._requeue(standing, letter))
-
-    async def _requeue(self, standing: Standing, letter: DeadLetter) -> None:
-        await self._journal.revive(letter)
-        self._flusher.dead.discard((letter.key, letter.write.sequence))
-        self._overlay.add(standing)
-        self._flusher.wake()
+        await background.finish(self._backlog.revive(letter))
 
     async def discard(self, letter: DeadLetter) -> None:
         """Delete a dead letter; the write is lost, by decision."""
         await self._start()
-        await self._journal.discard(letter)
-        self._flusher.dead.discard((letter.key, letter.write.sequence))
+        await self._backlog.discard(letter)
 
 
 def _refuse_none(verb: str, value: object) -> None:

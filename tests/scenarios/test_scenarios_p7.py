@@ -233,7 +233,7 @@ def overlay_not_consulted(patch) -> None:
         def get(self, key):
             return None
 
-    patch.setattr("acache.write_behind.Overlay", Blind)
+    patch.setattr("acache._own_backlog.Overlay", Blind)
 
 
 def overlay_left_by_any_number(patch) -> None:
@@ -250,7 +250,8 @@ def acknowledge_before_save(patch) -> None:
     send = Flusher._send
 
     async def sent(self, batch):
-        await self._journal.acknowledge({each.write.key: each.write.sequence for each in batch})
+        journal = self._supply._journal
+        await journal.acknowledge({each.write.key: each.write.sequence for each in batch})
         return await send(self, batch)
 
     patch.setattr(Flusher, "_send", sent)
