@@ -5,6 +5,7 @@ from acache.testing.explore import Exploration, Failure, ViolationFound, Violati
 from acache.testing.history import History, StaleRead, Violation
 from acache.testing.override import override
 from acache.testing.process import Process, ProcessKilled, SimClock
+from acache.testing.proxy import Proxy
 from acache.testing.sim import CheckFailed, Sim
 from acache.testing.simloop import Deadlock, Livelock, SimLoop
 
@@ -18,6 +19,7 @@ __all__ = [
     "ManualClock",
     "Process",
     "ProcessKilled",
+    "Proxy",
     "Sim",
     "SimClock",
     "SimLoop",
