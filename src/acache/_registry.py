@@ -1,4 +1,4 @@
-"""Find what a name stands for: store factories by URL scheme, codecs by name, through entry points."""
+"""Find what a name stands for, through entry points: stores and journals by URL scheme, codecs by name."""
 
 from collections.abc import Callable
 from functools import cache
@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 from acache.errors import ConfigurationError, UnknownScheme
-from acache.protocols import LocalStore, RemoteStore
+from acache.protocols import JournalView, LocalStore, RemoteStore
 
 KNOWN_ELSEWHERE: Final = {
     "redis": "acache-redis",
@@ -16,6 +16,7 @@ KNOWN_ELSEWHERE: Final = {
     "rediss+cluster": "acache-redis",
     "redis+sentinel": "acache-redis",
     "rediss+sentinel": "acache-redis",
+    "file": "acache-sqlite",  # of a journal: a path
 }
 
 
@@ -29,19 +30,34 @@ def open_store(url: str) -> LocalStore | RemoteStore:
 
     Raises UnknownScheme, naming the distribution to install where one is known."""
     scheme = url.partition(":")[0] if ":" in url else ""  # urlsplit would remember a password
-    factories = _found("acache.stores")
-    if scheme not in factories:
+    try:
+        factory: Callable[[str], LocalStore | RemoteStore] = _factory("store", scheme)
+        return factory(url)
+    finally:
         del url  # it may hold a password, and reporters of errors show the variables of a frame
+
+
+def open_journal(place: str, **options: Any) -> JournalView:
+    """Return the journal at a path or URL, for whoever looks after it; nothing is opened yet.
+
+    *options* are those of the journal. Raises UnknownScheme like `open_store`."""
+    scheme = place.partition("://")[0] if "://" in place else "file"
+    try:
+        factory: Callable[..., JournalView] = _factory("journal", scheme)
+        return factory(place, **options)
+    finally:
+        del place
+
+
+def _factory(kind: str, scheme: str) -> Any:
+    factories = _found(f"acache.{kind}s")
+    if scheme not in factories:
         install = KNOWN_ELSEWHERE.get(scheme)
         remedy = (
             f"install {install}" if install else f"installed are {', '.join(sorted(factories)) or 'none'}"
         )
-        raise UnknownScheme(f"no store serves the scheme {scheme!r}: {remedy}")
-    factory: Callable[[str], LocalStore | RemoteStore] = factories[scheme].load()
-    try:
-        return factory(url)
-    finally:
-        del url
+        raise UnknownScheme(f"no {kind} serves the scheme {scheme!r}: {remedy}")
+    return factories[scheme].load()
 
 
 def find_codec(name: str) -> Any:

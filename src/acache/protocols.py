@@ -33,6 +33,7 @@ __all__ = [
     "GrantKind",
     "Item",
     "Journal",
+    "JournalView",
     "Leases",
     "LocalStore",
     "RemoteStore",
@@ -338,6 +339,32 @@ class DeadLetter:
     error: str
     attempts: int
     at: float  # wall seconds
+
+
+class JournalView(Protocol):
+    """What whoever looks after a journal needs of it; the methods are those of `Journal`.
+
+    A plugin registers what makes one from a URL, by scheme, in the group `acache.journals`."""
+
+    def recover(self) -> AsyncIterator[Write]:
+        """Yield what is pending."""
+        ...
+
+    def dead(self) -> AsyncIterator[DeadLetter]:
+        """Yield the dead letters."""
+        ...
+
+    async def revive(self, letter: DeadLetter) -> None:
+        """Make a dead letter pending again."""
+        ...
+
+    async def discard(self, letter: DeadLetter) -> None:
+        """Delete a dead letter."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        ...
 
 
 @runtime_checkable

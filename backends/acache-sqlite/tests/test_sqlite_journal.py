@@ -488,6 +488,20 @@ async def test_a_full_file_acknowledges_nothing_and_goes_on_when_there_is_room(t
         assert ("later", 1000) in await pending(journal)
 
 
+@pytest.mark.asyncio
+async def test_a_disk_that_is_nearly_full_takes_no_writes_and_still_forgets(tmp_path):
+    async with aclosing(SQLiteJournal(tmp_path)) as journal:
+        await journal.append([write("a", 1), write("b", 2)])
+        journal._spare = 2**62
+        with pytest.raises(JournalFailed, match="spare="):
+            await journal.append([write("c", 3)])
+        await journal.acknowledge({"a": 1})
+        await journal.bury(write("b", 2), "refused")
+        assert await pending(journal) == []
+        [letter] = [letter async for letter in journal.dead()]
+        await journal.discard(letter)
+
+
 @pytest.mark.real
 def test_a_full_disk_acknowledges_nothing(tmp_path):
     if (
@@ -505,7 +519,7 @@ def test_a_full_disk_acknowledges_nothing(tmp_path):
 
 async def fill(path):
     acknowledged = []
-    async with aclosing(SQLiteJournal(path / "j")) as journal:
+    async with aclosing(SQLiteJournal(path / "j", spare=0)) as journal:
         for number in range(1, 500):
             big = replace(write(f"k{number:03}", number), payload=b"x" * 2000)
             try:

@@ -16,6 +16,7 @@ from acache.cli.demo.page import page
 from acache.cli.demo.render import progress, render
 from acache.cli.demo.result import DemoResult
 from acache.cli.demo.run import Options, run_demo
+from acache.cli.journal.commands import journal
 
 app = typer.Typer(
     name="acache",
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(journal)
 
 
 def _finite(seconds: float) -> float:

@@ -30,6 +30,9 @@ Row = tuple[str, int, bytes, bytes | None, bytes, float, int, int]
 Job = Callable[[sqlite3.Cursor], None]
 """A part of a transaction. May raise `JournalFailed` before it changed anything: only it failed then."""
 
+Check = Callable[[int, sqlite3.Cursor], None]
+"""Raises `JournalFailed` where there is no room for so many bytes."""
+
 _RECORD = (
     "key TEXT NOT NULL, sequence INTEGER NOT NULL, id BLOB NOT NULL, payload BLOB, "
     "tags BLOB NOT NULL, at REAL NOT NULL, attempts INTEGER NOT NULL, checksum INTEGER NOT NULL"
@@ -93,6 +96,13 @@ def highest(connection: sqlite3.Connection, *, schema: str = "main") -> int:
     return int(number)
 
 
+def reusable(cursor: sqlite3.Cursor) -> int:
+    """Return how many bytes of the file hold nothing any more: the next records go there."""
+    [[pages]] = cursor.execute("PRAGMA freelist_count").fetchall()
+    [[size]] = cursor.execute("PRAGMA page_size").fetchall()
+    return int(pages) * int(size)
+
+
 def raise_mark(cursor: sqlite3.Cursor, number: int) -> None:
     """Raise the high-water mark to *number*; it never falls."""
     cursor.execute("UPDATE mark SET highest = max(highest, ?)", (number,))
@@ -101,10 +111,12 @@ def raise_mark(cursor: sqlite3.Cursor, number: int) -> None:
 # --- jobs -------------------------------------------------------------------------------------------
 
 
-def append(rows: Sequence[Row]) -> Job:
-    """Add pending writes; one that is there already is replaced by itself."""
+def append(rows: Sequence[Row], *, check: Check = lambda _size, _cursor: None) -> Job:
+    """Add pending writes; one that is there already is replaced by itself. *check* may refuse first."""
+    size = sum(len(row[0]) + len(row[2]) + len(row[3] or b"") + len(row[4]) for row in rows)
 
     def job(cursor: sqlite3.Cursor) -> None:
+        check(size, cursor)
         cursor.executemany("INSERT OR REPLACE INTO pending VALUES (?,?,?,?,?,?,?,?)", rows)
         raise_mark(cursor, max(row[1] for row in rows))
 

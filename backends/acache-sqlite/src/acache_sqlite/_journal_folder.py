@@ -6,8 +6,8 @@ not understood stays where it is, and opening fails."""
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from acache.errors import JournalFailed
@@ -17,6 +17,7 @@ from acache_sqlite._lock import LockFile
 
 _SUFFIX = ".db"
 _NEW = ".new"
+_SLACK = 65_536  # bytes: rows that end within a page, and indexes
 _PATIENCE = 30.0  # seconds: another process adopts a large file meanwhile
 
 
@@ -59,6 +60,35 @@ class JournalFolder:
             found = None
         if found != self._inode or self._file is None or not _beside(self._file, "-wal").exists():
             msg = f"{self._file}: somebody deleted it or its -wal: restart, and keep others out of the folder"
+            raise JournalFailed(msg)
+
+    def visited(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection to every file in turn, whoever owns it; the folder is locked meanwhile."""
+        with naming(self.path):
+            door = LockFile(self.path / "folder.lock")
+            if not door.path.exists():  # a visitor leaves no trace in a folder that is none of ours
+                msg = f"{self.path}: there is no journal here"
+                raise JournalFailed(msg)
+            if not door.wait(_PATIENCE):
+                msg = f"{self.path}: a process has been opening its journal there for long"
+                raise JournalFailed(msg)
+            try:
+                for file in sorted(self.path.glob("*" + _SUFFIX)):
+                    yield from _visited(file)
+            finally:
+                door.release()
+
+    def check_room(self, size: int, cursor: sqlite3.Cursor, *, spare: int) -> None:
+        """Raise `JournalFailed` unless the disk has *spare* bytes beside *size*.
+
+        Where it has not, files that hold room left by what was flushed still take writes, which then go
+        there, down to half of *spare*: a log that is being rewound takes room for a while."""
+        disk = os.statvfs(self.path)
+        free = disk.f_bavail * disk.f_frsize
+        if free - size >= spare:
+            return
+        if free < spare // 2 or _journal_file.reusable(cursor) < 2 * size + _SLACK:
+            msg = f"{self.path}: the disk is full up to {free:,} bytes, and spare={spare:,} are left alone"
             raise JournalFailed(msg)
 
     def leave(self) -> None:
@@ -123,12 +153,31 @@ class JournalFolder:
                 lock.delete()
 
 
-def _adopt(connection: sqlite3.Connection, file: Path) -> None:
-    """Copy an orphan's records, durably, and only then delete it."""
+def _visited(file: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to *file*."""
+    with naming(file):
+        lock = _lock_of(file)
+        orphan = lock.acquire()
+        try:
+            if orphan:
+                _check_log(file)  # before SQLite sees it: closing the last connection empties the log
+            with closing(_connect(file)) as connection:
+                _journal_file.check(connection)
+                yield connection
+        finally:
+            lock.release()
+
+
+def _check_log(file: Path) -> None:
     log = _beside(file, "-wal")
     if log.exists() and _wal.is_damaged(log.read_bytes()):
         msg = "its write-ahead log is damaged: SQLite would drop acknowledged writes without a word"
         raise Damaged(msg)
+
+
+def _adopt(connection: sqlite3.Connection, file: Path) -> None:
+    """Copy an orphan's records, durably, and only then delete it."""
+    _check_log(file)
     connection.execute("ATTACH ? AS orphan", (file.absolute().as_uri() + "?mode=rw",))
     try:
         _journal_file.check(connection, schema="orphan")
@@ -140,7 +189,7 @@ def _adopt(connection: sqlite3.Connection, file: Path) -> None:
     finally:
         connection.execute("DETACH orphan")
     # The database first: a log without one is ignored, one without its log would be an older state.
-    for path in (file, log, _beside(file, "-shm")):
+    for path in (file, _beside(file, "-wal"), _beside(file, "-shm")):
         path.unlink(missing_ok=True)
 
 

@@ -20,6 +20,7 @@ from acache_sqlite._journal_file import Job
 from acache_sqlite._journal_folder import JournalFolder, naming
 
 T = TypeVar("T")
+SPARE = 8 * 1024 * 1024
 
 
 class SQLiteJournal:
@@ -31,8 +32,14 @@ class SQLiteJournal:
     it was acknowledged. Damaged files are never deleted. Loops may take turns; after a fork the
     child has a file of its own. What is left at the end stays in the file for the next start."""
 
-    def __init__(self, directory: str | os.PathLike[str], *, clock: WallClock = time) -> None:
-        """Prepare; touches no file. *clock* dates the dead letters."""
+    def __init__(
+        self, directory: str | os.PathLike[str], *, spare: int = SPARE, clock: WallClock = time
+    ) -> None:
+        """Prepare; touches no file. *clock* dates the dead letters.
+
+        *spare*: bytes of the disk that `append` leaves free and refuses to write into, because to forget
+        what was flushed takes room as well: a journal on a full disk could never shrink."""
+        self._spare = spare
         self._clock = clock
         self._folder = JournalFolder(Path(os.fsdecode(directory)), name=_new_name)
         self._connection = OwnConnection(self._folder.open)
@@ -44,7 +51,8 @@ class SQLiteJournal:
 
         Cancelled, the writes may be on the disk or not, all of them or none."""
         if writes:
-            await self._commits.run(_journal_file.append([_journal_file.row_of(write) for write in writes]))
+            rows = [_journal_file.row_of(write) for write in writes]
+            await self._commits.run(_journal_file.append(rows, check=self._check_room))
 
     async def last(self) -> int:
         """Return the highest sequence number ever appended to this folder, 0 if it is new."""
@@ -104,6 +112,9 @@ class SQLiteJournal:
         if child:
             self._folder.leave()
             self._commits = GroupCommit(self._write)
+
+    def _check_room(self, size: int, cursor: sqlite3.Cursor) -> None:
+        self._folder.check_room(size, cursor, spare=self._spare)
 
     async def _run(self, job: ReadJob[T]) -> T:
         with naming(self._folder.place):

@@ -1,0 +1,1 @@
+"""`acache journal`: look after acknowledged writes that have not reached their source."""

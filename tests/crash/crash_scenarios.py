@@ -1,0 +1,264 @@
+"""What is killed when: one process, four on a table, the recovery, PostgreSQL, and a disk that is full."""
+
+import asyncio
+import importlib.util
+import os
+import random
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+from crash_figures import Figures
+from crash_world import Slow, SlowTable, Teller, Worker, Write, pattern, write_for_ever
+
+from acache.errors import JournalFailed
+from acache.protocols import WritableSource
+from acache_postgres import PostgresTable
+from acache_sqlite import SQLiteJournal
+
+KEYS = 40
+SHARED = 80  # by four processes
+WORKERS = 4
+PADDING = "x" * 4_000
+LAUNCHER = Path(__file__).parents[2] / "backends/acache-postgres/tests/postgres_server.py"
+ROWS = "CREATE TABLE rows (id {key} PRIMARY KEY, value bigint NOT NULL, version bigint, padding text)"
+WATCH = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE went_back (id INTEGER);
+CREATE TRIGGER watch AFTER UPDATE ON rows WHEN new.{column} < old.{column}
+BEGIN INSERT INTO went_back VALUES (new.id); END;
+"""
+Scenario = Callable[[Path, random.Random, int], Figures]
+Open = Callable[[], WritableSource]
+
+
+# --- one process ----------------------------------------------------------------------------------------
+
+
+def alone(folder: Path, rng: random.Random, kills: int) -> Figures:
+    """Kill one process at random instants, and every third time the recovery too."""
+    figures = Figures()
+    path = _database(folder, watch="value")
+    writes: list[Write] = []
+    while figures.kills < kills:
+        worker = Worker(folder, partial(_write, folder, partial(_table, path), range(KEYS), rng.random()))
+        worker.wait_until_it_works()
+        _kill_soon(worker, rng, 0.06, figures)
+        writes += _heard(worker, figures)
+        _recover(folder, partial(_table, path), rng, figures, kill_first=rng.random() < 1 / 3)
+        writes = _compare(figures, writes, path)
+    return _finished(figures, folder, path)
+
+
+# --- four processes -------------------------------------------------------------------------------------
+
+
+def fleet(folder: Path, rng: random.Random, kills: int, *, versioned: bool) -> Figures:
+    """Kill four processes that write to one table, one after the other, and every third recovery.
+
+    With versions all of them write the same keys; without, each has keys of its own."""
+    figures = Figures()
+    path = _database(folder, watch="version" if versioned else "value")
+    open_ = partial(_table, path, version_column="version" if versioned else None)
+    share = SHARED // WORKERS
+    writes: list[Write] = []
+    ends: list[int] = []
+    while figures.kills < kills:
+        keys = [range(SHARED) if versioned else range(n * share, (n + 1) * share) for n in range(WORKERS)]
+        workers = [Worker(folder, partial(_write, folder, open_, mine, rng.random())) for mine in keys]
+        for worker in workers:
+            worker.wait_until_it_works()
+        for worker in rng.sample(workers, WORKERS):
+            _kill_soon(worker, rng, 0.03, figures)
+        ends.append(time.monotonic_ns())
+        for worker in workers:
+            writes += _heard(worker, figures)
+        _recover(folder, open_, rng, figures, kill_first=rng.random() < 1 / 3)
+        writes = _compare(figures, writes, path, ends)
+    return _finished(figures, folder, path)
+
+
+# --- the database is killed -----------------------------------------------------------------------------
+
+
+class SlowPostgres(Slow, PostgresTable):
+    """A slow table in PostgreSQL."""
+
+
+def postgres(folder: Path, rng: random.Random, kills: int) -> Figures:
+    """Kill PostgreSQL under the flusher and start it again; then kill the process, and recover."""
+    figures = Figures()
+    with _launcher().postgres(fsync="on") as server:
+        server.psql(ROWS.format(key="bigint"))
+
+        def open_() -> WritableSource:
+            return SlowPostgres(server.url, "rows", columns=["id", "value"])
+
+        worker = Worker(folder, partial(_write, folder, open_, range(KEYS), rng.random()))
+        worker.wait_until_it_works()
+        for _ in range(max(kills - 1, 1)):
+            time.sleep(rng.uniform(0.05, 0.2))
+            server.kill()
+            figures.kills += 1
+            time.sleep(rng.uniform(0.0, 0.1))
+            server.start()
+        _kill_soon(worker, rng, 0.2, figures)
+        writes = _heard(worker, figures)
+        _recover(folder, open_, rng, figures, kill_first=False)
+        lines = server.psql("SELECT id, value FROM rows").splitlines()
+        figures.compare(writes, dict(tuple(map(int, line.split("|"))) for line in lines), ())
+    return _finished(figures, folder)
+
+
+# --- the disk is full -----------------------------------------------------------------------------------
+
+
+def full_disk(folder: Path, rng: random.Random, kills: int) -> Figures:
+    """Write until the journal's disk is full, go on, kill the process, make room, and recover."""
+    figures = Figures()
+    path = _database(folder, watch="value")
+    while figures.kills < kills:
+        with _small_disk(folder / "journal") as room:
+            if room is None:
+                figures.skipped = "skipped: only root can mount a small disk"
+                return figures
+            worker = Worker(folder, partial(_fill, folder, path))
+            worker.wait_until_it_works()
+            time.sleep(0.6)
+            _kill_soon(worker, rng, 0.1, figures)
+            writes = _heard(worker, figures)
+            room("64m")
+            _recover(folder, partial(_table, path, "padding"), rng, figures, kill_first=False)
+            _compare(figures, writes, path)
+            _finished(figures, folder, path)
+    # If the disk never was full nothing was tested; and what was flushed must make room again.
+    figures.failed += not figures.refused or not figures.resumed
+    return figures
+
+
+async def _fill(folder: Path, path: Path, tell: Teller) -> None:
+    """Write many keys for as long as it lasts; what is refused is told and tried again."""
+    SlowTable.pause = 0.02
+    async with _table(path, "padding") as table, pattern(folder, table) as rows:
+
+        async def writer(lane: int) -> None:
+            turn = 0
+            while True:
+                turn += 1
+                key = lane * 1_000 + turn % 200
+                began = time.monotonic_ns()
+                try:
+                    await rows.put(key, {"id": key, "value": began, "padding": PADDING})
+                except JournalFailed:
+                    tell.refused()
+                    await asyncio.sleep(0.01)
+                else:
+                    write = Write(key, began, began, time.monotonic_ns())
+                    tell.acknowledged(write, rows.backlog.pending)
+
+        await asyncio.gather(*map(writer, range(20)))
+
+
+@contextmanager
+def _small_disk(place: Path) -> Iterator[Callable[[str], None] | None]:
+    """Mount a disk of 14 MiB at *place*; yield what changes its size, None if that is not allowed."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield None
+        return
+    try:
+        yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+        place.rmdir()
+
+
+# --- what they share ------------------------------------------------------------------------------------
+
+
+async def _write(folder: Path, open_: Open, keys: range, seed: float, tell: Teller) -> None:
+    async with open_() as table, pattern(folder, table) as rows:
+        await write_for_ever(rows, keys, tell, random.Random(seed))
+
+
+async def _flush(folder: Path, open_: Open, tell: Teller) -> None:
+    """Flush what an earlier process left."""
+    del tell
+    async with open_() as table, pattern(folder, table) as rows:
+        await rows.flush()
+
+
+def _recover(folder: Path, open_: Open, rng: random.Random, figures: Figures, *, kill_first: bool) -> None:
+    """Recover; with *kill_first* that is killed once, and done again."""
+    if kill_first:
+        _kill_soon(Worker(folder, partial(_flush, folder, open_)), rng, 0.04, figures)
+    figures.failed += not Worker(folder, partial(_flush, folder, open_)).join()
+
+
+def _finished(figures: Figures, folder: Path, path: Path | None = None) -> Figures:
+    """Count what must not be there at the end: dead letters, and rows that went back in time."""
+    figures.dead += asyncio.run(_dead_letters(folder))
+    if path is not None:
+        with closing(sqlite3.connect(path)) as database:
+            [[figures.back]] = database.execute("SELECT count(*) FROM went_back")
+    return figures
+
+
+async def _dead_letters(folder: Path) -> int:
+    journal = SQLiteJournal(folder / "journal")
+    try:
+        return sum([1 async for _ in journal.dead()])
+    finally:
+        await journal.aclose()
+
+
+def _kill_soon(worker: Worker, rng: random.Random, seconds: float, figures: Figures) -> None:
+    time.sleep(rng.uniform(0.001, seconds))
+    worker.kill()
+    figures.kills += 1
+
+
+def _heard(worker: Worker, figures: Figures) -> list[Write]:
+    report = worker.report()
+    figures.add(report)
+    return report.writes
+
+
+def _compare(figures: Figures, writes: list[Write], path: Path, ends: Sequence[int] = ()) -> list[Write]:
+    """Compare with the table; return the newest write of each key, which is what later rounds need."""
+    with closing(sqlite3.connect(path)) as database:
+        figures.compare(writes, dict(database.execute("SELECT id, value FROM rows")), ends)
+    return list({write.key: write for write in sorted(writes, key=lambda write: write.began)}.values())
+
+
+def _database(folder: Path, *, watch: str) -> Path:
+    path = folder / "rows.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(ROWS.format(key="INTEGER") + ";" + WATCH.format(column=watch))
+    return path
+
+
+def _table(path: Path, *more: str, version_column: str | None = None) -> SlowTable:
+    return SlowTable(path, "rows", columns=["id", "value", *more], version_column=version_column)
+
+
+def _launcher():
+    spec = importlib.util.spec_from_file_location("postgres_server", LAUNCHER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCENARIOS: dict[str, tuple[Scenario, int]] = {
+    "one process": (alone, 80),
+    "four processes, versions": (partial(fleet, versioned=True), 55),
+    "four processes, own keys": (partial(fleet, versioned=False), 55),
+    "PostgreSQL killed": (postgres, 6),
+    "full disk": (full_disk, 4),
+}
+"""By name: what runs, and how many of the 200 kills are its."""

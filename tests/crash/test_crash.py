@@ -1,0 +1,36 @@
+"""P7 with real processes: what was acknowledged survives kill -9, and the kills find planted bugs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from crash_mutants import MUTANTS
+
+RUNNER = Path(__file__).with_name("crash_runner.py")
+QUICK = [name for name, (_, scenario) in MUTANTS.items() if scenario != "PostgreSQL killed"]
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+
+def kill(*arguments):
+    """Run the kills in a process that has no threads: it forks."""
+    command = [sys.executable, RUNNER, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_acknowledged_writes_survive_kill_minus_nine(tmp_path):
+    figures = tmp_path / "figures.json"
+    kill("--kills", "24", "--json", figures)
+    scenarios = json.loads(figures.read_text())["scenarios"]
+    assert len(scenarios) == 5
+    for name, found in scenarios.items():
+        assert found["skipped"] or found["acknowledged"] > 0, name
+        assert found["skipped"] or found["deepest"] > found["batch"], name
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_planted_bug_is_caught_by_the_kills(name):
+    kill("--plant", name)
