@@ -92,6 +92,34 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def dist(session: nox.Session) -> None:
+    """Build every distribution and use it in an empty environment: from the wheels, then from the sdists."""
+    place = Path(session.create_tmp()).resolve()
+    shutil.rmtree(place / "dist", ignore_errors=True)
+    session.run("uv", "build", "--quiet", "--all-packages", f"--out-dir={place / 'dist'}", external=True)
+    for kind in ("*.whl", "*.tar.gz"):
+        built = sorted(str(path) for path in (place / "dist").glob(f"acache_{kind}"))
+        session.run("uv", "venv", "--quiet", "--clear", str(place / "empty"), external=True)
+        python = str(place / "empty/bin/python")
+        # The core is asked for with its extras; where it comes from is given by the files.
+        extras = next(path for path in built if "acache_core" in path)
+        wanted = [path for path in built if path != extras]
+        named = f"acache-core[cli,zstd,pydantic,prometheus,opentelemetry] @ file://{extras}"
+        session.run(
+            "uv",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-sources",
+            f"--python={python}",
+            named,
+            *wanted,
+            external=True,
+        )
+        session.run(python, "-I", str(Path("tests/dist/smoke.py").resolve()), external=True)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Look at the dashboard in headless Chromium, which is installed if this is Debian and we may."""
     _sync(session, "--group=test", "--group=browser")
