@@ -99,3 +99,11 @@ async def test_a_plain_get_says_why_it_missed_too(cache, clock, change, reason):
     await change(cache, clock)
     assert await cache.get("k") is None
     assert (await cache.explain("k")).last_miss == reason
+
+
+@pytest.mark.asyncio
+async def test_it_says_how_many_are_writing(cache):
+    async with cache.writing("k"), cache.writing("k"), cache.writing("other"):
+        told = await cache.explain("k")
+        assert (told.writers, told.where, told.remote, told.holder) == (2, (), None, None)
+    assert (await cache.explain("k")).writers == 0

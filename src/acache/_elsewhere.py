@@ -1,4 +1,4 @@
-"""What a remote store says of a key when it is asked to explain. A value: knows no store and no values."""
+"""What else than near says of a key when it is asked to explain. A value: knows no store and no values."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from acache._entry import Entry
 class Elsewhere:
     """What stands on a key in the remote store, and what this process may not trust of it."""
 
-    said: str  # "an entry", "nothing", "refused: corrupt", "no answer"
+    said: str  # "an entry", "nothing", "refused: corrupt", "no answer"; "": there is no remote store
     entry: Entry | None = None  # without its value
     size: int | None = None  # bytes
     codec: str | None = None

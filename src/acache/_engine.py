@@ -75,7 +75,7 @@ class Authority(Protocol):
         """Drop *keys* and *tags*, but for entries that are still those of the receipts in *keep*."""
         ...
 
-    async def explain(self, key: str) -> Elsewhere | None:
+    async def explain(self, key: str) -> Elsewhere:
         """Return what else than near knows of *key*."""
         ...
 

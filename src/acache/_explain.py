@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from math import inf
 
-from acache._elsewhere import Elsewhere
 from acache._engine import Engine
 
 
@@ -49,12 +48,11 @@ async def explain(engine: Engine, key: str) -> Explanation:
     there = await engine.authority.explain(key)
     now = process.clock.monotonic()
     near = process.near.get(key, now)
-    current = there is not None and there.valid
-    entry = near if near is not None or there is None else there.entry
+    current = there.valid
+    entry = near if near is not None else there.entry
     where = (*(("near",) if near is not None else ()), *(("remote",) if current else ()))
     fresh_for = None if entry is None else entry.fresh_until - now
     flight = process.flights.get(key)
-    there = there or Elsewhere(said="")
     return Explanation(
         key=key,
         where=where,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from acache._claims import Claims
+from acache._elsewhere import Elsewhere
 from acache._entry import Entry
 from acache._guarantees import guarantees
 from acache._health import Health
@@ -183,8 +184,10 @@ class Solo:
         for key, entry in spared.items():
             near.put(key, entry, since=near.ledger.mark)
 
-    async def explain(self, key: str) -> None:
-        """Near is all there is."""
+    async def explain(self, key: str) -> Elsewhere:
+        """Return who is writing *key*; near is all else that there is."""
+        standing = self._key_claims.of(key)
+        return Elsewhere(said="", writers=0 if standing is None else len(standing.tokens))
 
     def health(self) -> Health:
         """There is no remote store that could ail."""
