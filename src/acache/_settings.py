@@ -106,7 +106,8 @@ def check(settings: Settings) -> None:
         raise ConfigurationError(
             f'on_lost_invalidation={settings.on_lost_invalidation!r} must be "retry" or "raise"'
         )
-    for variable in settings.inherit_context:
+    variables: tuple[object, ...] = settings.inherit_context
+    for variable in variables:
         if not isinstance(variable, ContextVar):
             kind = type(variable).__name__
             raise ConfigurationError(
