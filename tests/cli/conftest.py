@@ -3,7 +3,16 @@
 import pytest
 
 from acache.cli.demo.record import Recorder
-from acache.cli.demo.result import DemoResult, TagLine, TagsResult, refresh_result, strategy_result
+from acache.cli.demo.result import (
+    DemoResult,
+    KillResult,
+    TagLine,
+    TagsResult,
+    WriteResult,
+    WritesResult,
+    refresh_result,
+    strategy_result,
+)
 from acache.cli.demo.strategies import STRATEGIES
 
 
@@ -58,6 +67,21 @@ def sample():
             keys=(
                 TagLine(key="page:<1>", tags=("user:<1>",), kept=False, before="1 & 1", after="2"),
                 TagLine(key="page:2", tags=("user:2",), kept=True, before="1", after="1"),
+            ),
+        ),
+        writes=WritesResult(
+            writers=100,
+            patterns=(
+                WriteResult(
+                    name="write-through", acknowledged=200, rows_per_second=100.0, p50_ms=9.5, p99_ms=20.0
+                ),
+                WriteResult(
+                    name="write-behind", acknowledged=1600, rows_per_second=800.0, p50_ms=1.25, p99_ms=4.0
+                ),
+            ),
+            flush_ms=12.0,
+            kill=KillResult(
+                acknowledged=1003, sessions=400, missing=17, recovered=18, recovery_ms=30.0, lost=0
             ),
         ),
     )

@@ -212,6 +212,17 @@ def test_the_verdict_on_early_refresh_follows_from_its_keys(run):
 
 
 @pytest.mark.slow
+def test_nothing_that_the_killed_process_had_acknowledged_is_lost(run):
+    writes = run[1]["writes"]
+    kill = writes["kill"]
+    assert kill["acknowledged"] >= kill["sessions"] > 0
+    assert kill["recovered"] >= kill["missing"]
+    assert kill["lost"] == 0
+    assert [pattern["name"] for pattern in writes["patterns"]] == ["write-through", "write-behind"]
+    assert all(pattern["acknowledged"] > 0 for pattern in writes["patterns"])
+
+
+@pytest.mark.slow
 def test_terminal_and_page_show_the_same_figures(run):
     printed, found, html = run
     for strategy in found["strategies"]:

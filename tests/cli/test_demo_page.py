@@ -120,6 +120,15 @@ def test_the_verdict_is_said(sample, passed, word):
     assert word in page(result)
 
 
+@pytest.mark.parametrize(("lost", "word"), [(0, "Lost: 0. PASS"), (3, "Lost: 3. FAIL")])
+def test_what_became_of_the_killed_process_is_said(sample, lost, word):
+    kill = replace(sample.writes.kill, lost=lost)
+    result = replace(sample, writes=replace(sample.writes, kill=kill))
+    for shown in (printed(result, width=400), page(result)):
+        for said in (word, "8.0 times", "write-behind", "1.2"):
+            assert said in shown
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0.0, "0.000"), (0.00149, "0.001"), (9.87, "9.9"), (99.94, "99.9"), (1234.5, "1,234")],
@@ -149,7 +158,7 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away():
 
 FIELDS = {
     "": "schema version python cores seed readers hot_keys ttl writes_per_second total_seconds strategies "
-    "refresh tags",
+    "refresh tags writes",
     "strategies": "name seconds reads reads_per_second unfinished_reads queries queries_of_hottest_key "
     "void_queries peak_of_one_key peak_of_one_key_not_void writes stale_reads p50_ms p99_ms latency_ms "
     "bucket_seconds queries_over_time stale_reads_over_time",
@@ -157,6 +166,9 @@ FIELDS = {
     "refresh.keys": "key reads_per_second mean_load_ms head_start_ms measured_head_start_ms loads expected",
     "tags": "tag keys",
     "tags.keys": "key tags kept before after",
+    "writes": "writers patterns flush_ms kill",
+    "writes.patterns": "name acknowledged rows_per_second p50_ms p99_ms",
+    "writes.kill": "acknowledged sessions missing recovered recovery_ms lost",
 }
 
 

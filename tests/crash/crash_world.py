@@ -76,13 +76,17 @@ class Worker:
         if not self.pid:
             _work(self._path, work)
 
-    def wait_until_it_works(self) -> None:
-        """Return once it has acknowledged something; RuntimeError if it ended before."""
+    def wait_until(self, enough: Callable[[Report], object]) -> None:
+        """Return once its report is *enough*; RuntimeError if it ends before."""
         end = time.monotonic() + PATIENCE
-        while not self._path.exists() or not self._path.stat().st_size:
+        while not enough(self.report()):
             if self._ended(os.WNOHANG) or time.monotonic() > end:
-                raise RuntimeError("a worker did not begin to write")
+                raise RuntimeError("a worker ended before it was killed")
             time.sleep(0.001)
+
+    def wait_until_it_works(self) -> None:
+        """Return once it has acknowledged something."""
+        self.wait_until(lambda report: report.writes)
 
     def kill(self) -> None:
         """Kill it with -9, unless it has ended."""
@@ -100,9 +104,10 @@ class Worker:
         return self.status == 0
 
     def report(self) -> Report:
-        """Return what it told, and throw the file away."""
+        """Return what it has told by now."""
         report = Report()
-        for line in self._path.read_text().splitlines() if self._path.exists() else ():
+        told = self._path.read_text() if self._path.exists() else ""
+        for line in told.split("\n")[:-1]:
             kind, *numbers = line.split()
             if kind == "A":
                 key, value, began, ended, pending = map(int, numbers)
@@ -113,7 +118,6 @@ class Worker:
                 report.stale += 1
             else:
                 report.refused += 1
-        self._path.unlink(missing_ok=True)
         return report
 
     def _ended(self, options: int) -> bool:

@@ -87,7 +87,8 @@ def demo(
 ) -> None:
     """Run five ways to cache against a real SQLite database, and measure them.
 
-    The same seeded traffic meets no cache, naive cache-aside, a mutex, XFetch alone, and acache."""
+    The same seeded traffic meets no cache, naive cache-aside, a mutex, XFetch alone, and acache. Then rows
+    are written through and behind, and a process that writes behind is killed and recovered."""
     if json_file is not None and html_file is not None and json_file.resolve() == html_file.resolve():
         raise typer.BadParameter("--json and --html name the same file")
     try:

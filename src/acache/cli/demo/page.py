@@ -5,8 +5,19 @@ from html import escape
 from importlib.resources import files
 
 from acache.cli.demo.charts import latencies, queries_over_time, series, stale_reads
-from acache.cli.demo.result import DemoResult, RefreshResult, StrategyResult, TagsResult
-from acache.cli.demo.words import HEADINGS, NOTES, cells, milliseconds, refresh_verdict, setting
+from acache.cli.demo.result import DemoResult, RefreshResult, StrategyResult, TagsResult, WritesResult
+from acache.cli.demo.words import (
+    HEADINGS,
+    NOTES,
+    WRITE_HEADINGS,
+    cells,
+    kill_verdict,
+    milliseconds,
+    refresh_verdict,
+    setting,
+    write_cells,
+    writes_story,
+)
 
 
 def page(result: DemoResult) -> str:
@@ -38,6 +49,7 @@ before it.</p>
 <figure class="wide">{stale_reads(result.strategies)}</figure>
 {_refresh(result.refresh)}
 {_tags(result.tags)}
+{_writes(result.writes)}
 </body>
 </html>
 """
@@ -98,3 +110,15 @@ them and nothing else.</p>
 <div class="scroll"><table class="words">
 <tr><th>key</th><th>tags</th><th>then</th><th>before</th><th>next read</th></tr>
 {rows}</table></div>"""
+
+
+def _writes(result: WritesResult) -> str:
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in WRITE_HEADINGS)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in write_cells(pattern)) + "</tr>"
+        for pattern in result.patterns
+    )
+    return f"""<h2>Written through, written behind</h2>
+<p>{escape(writes_story(result))}</p>
+<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>
+<p>{escape(kill_verdict(result.kill))}</p>"""

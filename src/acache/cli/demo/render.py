@@ -10,8 +10,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from acache.cli.demo.result import DemoResult, StrategyResult, TagsResult
-from acache.cli.demo.words import HEADINGS, NOTES, cells, refresh_verdict, setting
+from acache.cli.demo.result import DemoResult, StrategyResult, TagsResult, WriteResult
+from acache.cli.demo.words import (
+    HEADINGS,
+    NOTES,
+    WRITE_HEADINGS,
+    cells,
+    kill_verdict,
+    refresh_verdict,
+    setting,
+    write_cells,
+    writes_story,
+)
 
 _COLOURS: Final = ("bright_black", "red", "yellow", "magenta", "green")
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
@@ -60,6 +70,11 @@ def render(result: DemoResult, console: Console) -> None:
     console.print(f"{refresh_verdict(result.refresh)}\n", style=style, highlight=False)
     console.print(f"[bold]One tag invalidated[/], after a write: {result.tags.tag}")
     console.print(_tags(result.tags))
+    console.print("[bold]Written through, written behind[/]")
+    console.print(writes_story(result.writes), highlight=False)
+    console.print(_writes(result.writes.patterns))
+    style = "red" if result.writes.kill.lost else "green"
+    console.print(kill_verdict(result.writes.kill), style=style, highlight=False)
 
 
 def _strategies(results: Sequence[StrategyResult]) -> Table:
@@ -101,4 +116,13 @@ def _tags(result: TagsResult) -> Table:
     for line in result.keys:
         then = Text("kept", "green") if line.kept else Text("dropped", "red")
         table.add_row(line.key, ", ".join(line.tags), then, line.before, line.after)
+    return table
+
+
+def _writes(results: Sequence[WriteResult]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    for number, heading in enumerate(WRITE_HEADINGS):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for result, colour in zip(results, (_COLOURS[1], _COLOURS[-1]), strict=True):
+        table.add_row(*write_cells(result), style=colour)
     return table

@@ -95,6 +95,45 @@ class TagsResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    """One way to write, by many writers at once. Latencies until the acknowledgement, in milliseconds."""
+
+    name: str
+    acknowledged: int
+    rows_per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillResult:
+    """A process that wrote behind, killed with -9, and the recovery."""
+
+    acknowledged: int
+    """Writes that had returned in the killed process."""
+    sessions: int
+    """Rows that they were for."""
+    missing: int
+    """Rows that the table lacked, or held older, when the process was dead."""
+    recovered: int
+    """Rows that the journal brought back."""
+    recovery_ms: float
+    lost: int
+    """Rows that the table lacks, or holds older, after the recovery."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritesResult:
+    """Write-through against write-behind on one SQLite table, which syncs every commit."""
+
+    writers: int
+    patterns: tuple[WriteResult, ...]
+    flush_ms: float
+    """Until the last acknowledged write of write-behind was in the table."""
+    kill: KillResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """Everything that one run found, and what is needed to run it again."""
 
@@ -110,6 +149,7 @@ class DemoResult:
     strategies: tuple[StrategyResult, ...]
     refresh: RefreshResult
     tags: TagsResult
+    writes: WritesResult
 
     def to_json(self) -> str:
         """Return the file's text."""

@@ -1,4 +1,4 @@
-"""The order of the demo: five strategies, the refresh phase, the tags. Owns the temporary directory."""
+"""The order of the demo: five strategies, early refresh, tags, writes. Owns the temporary directory."""
 
 import asyncio
 import gc
@@ -19,9 +19,12 @@ from acache.cli.demo.result import DemoResult, StrategyResult, refresh_result, s
 from acache.cli.demo.strategies import STRATEGIES, Acache, Query, Setup, Strategy
 from acache.cli.demo.tags import show_tags
 from acache.cli.demo.traffic import Traffic, drive
+from acache.cli.demo.writes import show_writes
 from acache.clock import SYSTEM_CLOCK
 
-_PHASES: Final = len(STRATEGIES) + 1
+_PHASES: Final = len(STRATEGIES) + 2
+_WRITE_SHARE: Final = 0.35
+"""Of a phase, for each way to write; the rest is for the process that is killed."""
 _TTL: Final = 0.5
 _WRITES_PER_SECOND: Final = 20.0
 _CALM_KEYS: Final = 12
@@ -54,9 +57,17 @@ async def run_demo(options: Options, progress: Progress) -> DemoResult:
                 recorder = await _phase(traffic, build, database, _Steps(progress, name, number))
                 found.append(strategy_result(name, recorder))
             calm = replace(traffic, writes_per_second=0, keys=_CALM_KEYS)
-            recorder = await _phase(calm, Acache, database, _Steps(progress, "early refresh", _PHASES - 1))
-            progress("tags", 1)
+            recorder = await _phase(
+                calm, Acache, database, _Steps(progress, "early refresh", len(STRATEGIES))
+            )
+            progress("tags", (_PHASES - 1) / _PHASES)
             tags = await show_tags(database)
+        writes = await show_writes(
+            Path(directory),
+            seconds=_WRITE_SHARE * traffic.seconds,
+            step=lambda name: progress(name, (_PHASES - 0.5) / _PHASES),
+        )
+        progress("done", 1)
     return DemoResult(
         version=__version__,
         python=platform.python_version(),
@@ -70,6 +81,7 @@ async def run_demo(options: Options, progress: Progress) -> DemoResult:
         strategies=tuple(found),
         refresh=refresh_result(recorder, ttl=calm.ttl),
         tags=tags,
+        writes=writes,
     )
 
 

@@ -3,7 +3,15 @@
 from typing import Final
 
 from acache.cli.demo.database import ORDERS, USERS
-from acache.cli.demo.result import TOLERANCE, DemoResult, RefreshResult, StrategyResult
+from acache.cli.demo.result import (
+    TOLERANCE,
+    DemoResult,
+    KillResult,
+    RefreshResult,
+    StrategyResult,
+    WriteResult,
+    WritesResult,
+)
 
 HEADINGS: Final = (
     "strategy",
@@ -23,6 +31,10 @@ NOTES: Final = (
     "not void: the same without those that ran while their key was invalidated",
     "stale: began after an invalidation had returned, got a row older than its commit",
 )
+
+
+WRITE_HEADINGS: Final = ("pattern", "writes acknowledged", "writes/s", "p50 ms", "p99 ms")
+"""Of the columns that `write_cells` fills."""
 
 
 def setting(result: DemoResult) -> str:
@@ -66,6 +78,38 @@ def refresh_verdict(result: RefreshResult) -> str:
         f"Loads per key / (1 + elapsed / (ttl - mean head start)): {result.ratio:.3f} on average; "
         f"mean head start {measured:.1f} ms, by the closed form {head:.1f} ms. "
         f"{'PASS' if result.passed else 'FAIL'} (within {TOLERANCE:.0%})"
+    )
+
+
+def write_cells(result: WriteResult) -> tuple[str, ...]:
+    """Return a pattern's row under `WRITE_HEADINGS`."""
+    return (
+        result.name,
+        f"{result.acknowledged:,}",
+        f"{result.rows_per_second:,.0f}",
+        milliseconds(result.p50_ms),
+        milliseconds(result.p99_ms),
+    )
+
+
+def writes_story(result: WritesResult) -> str:
+    """Return what the two ways to write have cost."""
+    through, behind = result.patterns
+    ratio = behind.rows_per_second / through.rows_per_second if through.rows_per_second else 0.0
+    return (
+        f"{result.writers} writers put rows of one SQLite table, which syncs every commit. Write-behind "
+        f"acknowledged {ratio:.1f} times as many a second, each durable in its journal; "
+        f"{milliseconds(result.flush_ms)} ms later the last of them was in the table."
+    )
+
+
+def kill_verdict(result: KillResult) -> str:
+    """Return what became of the writes of the killed process, ending in PASS or FAIL."""
+    return (
+        f"Another process wrote behind and was killed with -9 after {result.acknowledged:,} acknowledged "
+        f"writes of {result.sessions} rows. {result.missing} rows were not in the table yet; the journal "
+        f"brought back {result.recovered} in {milliseconds(result.recovery_ms)} ms. Lost: {result.lost}. "
+        f"{'FAIL' if result.lost else 'PASS'}"
     )
 
 
