@@ -33,13 +33,21 @@ class Batch(Protocol):
         """Give every caller an error of its own."""
         ...
 
+    def wanted(self) -> bool:
+        """Tell whether any caller still waits."""
+        ...
+
 
 B = TypeVar("B", bound=Batch)
 
 
 @final
 class Lane(Generic[B]):
-    """One connection, one batch under way, one filling."""
+    """One connection, one batch under way, one filling.
+
+    While the connection is open a batch needs no task: what the server answers goes straight to those
+    who wait. A task is at work only while there is a connection to open or to close.
+    """
 
     def __init__(self, dialer: Dialer, make: Callable[[], B], *, timeout: float) -> None:
         self._dialer = dialer
@@ -47,8 +55,12 @@ class Lane(Generic[B]):
         self._make = make
         self._timeout = timeout
         self._filling: B | None = None
+        self._under_way: B | None = None
         self._deadline = 0.0  # of the batch that is filling, counted from its first caller
-        self._runner: asyncio.Task[None] | None = None  # only while there is something to send
+        self._due = 0.0  # when the one under way is given up
+        self._watch: asyncio.TimerHandle | None = None  # set no sooner than it has to be
+        self._departs = False  # after this turn of the loop
+        self._runner: asyncio.Task[None] | None = None
 
     def filling(self) -> B:
         """Return the batch to join; it is sent after this turn of the loop, or after the one before it."""
@@ -56,38 +68,118 @@ class Lane(Generic[B]):
             loop = asyncio.get_running_loop()
             self._filling = self._make()
             self._deadline = loop.time() + self._timeout
-            if self._runner is None:
-                self._runner = loop.create_task(self._run(), name="acache-redis")
+            if self._under_way is None and self._runner is None and not self._departs:
+                self._departs = True
+                loop.call_soon(self._depart)
         return self._filling
 
     async def close(self) -> None:
         """End what is under way with an error and close the connection."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])
+        self._abandon()
         await self._link.close()
 
-    async def _run(self) -> None:
-        batch: B | None = None
+    def _abandon(self) -> None:
+        left, self._under_way, self._filling = (self._under_way, self._filling), None, None
+        for batch in left:
+            if batch is not None:
+                self._fail(batch, ConnectionAbortedError("closed meanwhile"))
+
+    # --- by callbacks -----------------------------------------------------------------------------
+
+    def _depart(self) -> None:
+        """Send what is filling, if anything is."""
+        self._departs = False
+        batch = self._take()
+        if batch is None:
+            return
+        wire = self._link.at_rest
+        if wire is None:
+            self._open_for(batch)
+            return
+        self._under_way = batch
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_at(self._due, self._look)
+        wire.ask(batch.commands(), self._arrived, self._broken)
+
+    def _take(self) -> B | None:
+        """Return the batch that was filling, which nobody joins any more, having set when it is due."""
+        batch, self._filling = self._filling, None
+        if batch is not None:
+            # Where the loop was busy with other things, that was no fault of the server's.
+            at_least = asyncio.get_running_loop().time() + self._timeout / 4
+            self._due = max(self._deadline, at_least)
+        return batch
+
+    def _arrived(self, answers: Sequence[Reply]) -> None:
+        batch, self._under_way = self._under_way, None
+        if batch is not None:
+            self._answer(batch, answers)
+        self._depart()
+
+    def _broken(self, error: Exception) -> None:
+        """Send what is under way once more on a new connection, where that may help."""
+        batch, self._under_way = self._under_way, None
+        if batch is not None and isinstance(error, ConnectionError):
+            self._open_for(batch)
+            return
+        if batch is not None:
+            self._fail(batch, error)
+        self._depart()
+
+    def _look(self) -> None:
+        """Give up the batch under way if it is due; look again when it is."""
+        self._watch = None
+        if self._under_way is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._due:
+            self._watch = loop.call_at(self._due, self._look)
+            return
+        batch, self._under_way = self._under_way, None
+        self._link.spoil()  # its answer may still come
+        self._fail(batch, TimeoutError())
+        self._depart()
+
+    # --- by a task --------------------------------------------------------------------------------
+
+    def _open_for(self, batch: B) -> None:
+        """Have a connection opened for *batch*, unless nobody waits any more: as when the loop ends."""
+        if not batch.wanted():
+            self._depart()
+        else:
+            self._under_way = batch
+            self._runner = asyncio.get_running_loop().create_task(self._open(batch), name="acache-redis")
+
+    async def _open(self, batch: B) -> None:
         try:
             if asyncio.get_running_loop().get_task_factory() is not None:
-                await asyncio.sleep(0)  # an eager task would start before the first caller has joined
-            while (batch := self._filling) is not None:
-                self._filling = None
-                # Where the loop was busy with other things, that was no fault of the server's.
-                at_least = asyncio.get_running_loop().time() + self._timeout / 4
-                await self._exchange(batch, max(self._deadline, at_least))
-        finally:
-            self._runner = None
-            for left in (batch, self._filling):  # only if cancelled: closed, or the loop ends
-                if left is not None:
-                    self._fail(left, ConnectionAbortedError("closed meanwhile"))
-            self._filling = None
-
-    async def _exchange(self, batch: B, deadline: float) -> None:
-        try:
-            batch.answer(await self._link.exchange(batch.commands(), deadline=deadline))
+                await asyncio.sleep(0)  # an eager task would have ended before it is known
+            answers = await self._link.exchange(batch.commands(), deadline=self._due)
         except Exception as error:  # noqa: BLE001 - the border: whatever a foreign server causes
+            self._fail(batch, error)
+        except BaseException:
+            self._abandon()
+            raise
+        else:
+            self._answer(batch, answers)
+        finally:
+            self._runner = self._under_way = None
+        self._depart()
+
+    # --- either way -------------------------------------------------------------------------------
+
+    def _answer(self, batch: B, answers: Sequence[Reply]) -> None:
+        if any(isinstance(answer, Refused) and answer.code == "READONLY" for answer in answers):
+            self._link.spoil()  # a primary became a replica: the address may lead elsewhere now
+        try:
+            batch.answer(answers)
+        except Exception as error:  # noqa: BLE001 - the border, as above
             self._fail(batch, error)
 
     def _fail(self, batch: B, error: Exception) -> None:
@@ -99,19 +191,19 @@ class Reads:
     """A batch of keys to get, each once."""
 
     def __init__(self) -> None:
-        self._places: dict[bytes, int] = {}
-        self._callers: list[tuple[asyncio.Future[list[bytes | None]], list[int]]] = []
+        self._asked: dict[bytes, None] = {}  # the keys, in the order in which they are asked for
+        self._callers: list[tuple[asyncio.Future[list[bytes | None]], Sequence[bytes]]] = []
 
     def join(self, keys: Sequence[bytes]) -> asyncio.Future[list[bytes | None]]:
         """Return what will be the bytes under *keys*."""
-        places = self._places
         found: asyncio.Future[list[bytes | None]] = asyncio.get_running_loop().create_future()
-        self._callers.append((found, [places.setdefault(key, len(places)) for key in keys]))
+        self._callers.append((found, keys))
+        self._asked.update(dict.fromkeys(keys))
         return found
 
     def commands(self) -> list[Command]:
         """Return as few MGETs as may be."""
-        keys = list(self._places)
+        keys = list(self._asked)
         return [(b"MGET", *keys[at : at + LARGEST_MGET]) for at in range(0, len(keys), LARGEST_MGET)]
 
     def answer(self, replies: Sequence[Reply]) -> None:
@@ -121,17 +213,22 @@ class Reads:
             if isinstance(reply, Refused):
                 raise reply
             values += reply
-        if len(values) != len(self._places):
-            raise ValueError(f"{len(values)} values for {len(self._places)} keys")
-        for found, places in self._callers:
+        if len(values) != len(self._asked):
+            raise ValueError(f"{len(values)} values for {len(self._asked)} keys")
+        value = dict(zip(self._asked, values, strict=True)).__getitem__
+        for found, keys in self._callers:
             if not found.done():
-                found.set_result([values[place] for place in places])
+                found.set_result([*map(value, keys)])
 
     def fail(self, error: Callable[[], Exception]) -> None:
         """Give every caller an error of its own."""
         for found, _ in self._callers:
             if not found.done():
                 found.set_exception(error())
+
+    def wanted(self) -> bool:
+        """Tell whether any caller still waits."""
+        return any(not found.done() for found, _ in self._callers)
 
 
 @final
@@ -181,3 +278,7 @@ class Calls:
         for mine, _ in self._callers:
             if not mine.done():
                 mine.set_exception(error())
+
+    def wanted(self) -> bool:
+        """Tell whether any caller still waits."""
+        return any(not mine.done() for mine, _ in self._callers)

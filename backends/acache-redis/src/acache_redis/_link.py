@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import final
 
 from acache_redis._dial import Dialer
-from acache_redis._resp import Command, Refused, Reply
+from acache_redis._resp import Command, Reply
 from acache_redis._wire import Wire
 
 
@@ -17,7 +17,20 @@ class Link:
         self._dialer = dialer
         self._pushed = pushed
         self._wire: Wire | None = None
+        self._spoilt = False  # to be replaced before it is used again
         self._life: AsyncGenerator[None] | None = None
+
+    @property
+    def at_rest(self) -> Wire | None:
+        """The open connection, for an exchange without a task; None if one has to be opened first."""
+        wire = self._wire
+        return None if wire is None or self._spoilt or wire.lost.done() else wire
+
+    def spoil(self) -> None:
+        """Use this connection no more, and hear no more of it: the next exchange opens another."""
+        self._spoilt = True
+        if self._wire is not None:
+            self._wire.abort()
 
     async def exchange(self, commands: Sequence[Command], *, deadline: float) -> list[Reply]:
         """Send *commands* in one write and return their replies, `Refused` ones among them.
@@ -28,18 +41,21 @@ class Link:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                if self._wire is not None:
+                if self._wire is not None and not self._spoilt:
                     try:
-                        return await self._ask(self._wire, commands)
+                        return await self._wire.exchange(commands)
                     except ConnectionError:
                         await self.close()
-                return await self._ask(await self.open(), commands)
+                wire = await self.open()
+                return await wire.exchange(commands)
         except BaseException:
             await self.close()
             raise
 
     async def open(self) -> Wire:
         """Return the connection, opened if it is not open."""
+        if self._spoilt:
+            await self.close()
         if self._wire is None:
             wire = await self._dialer.dial(self._pushed)
             self._life = _until_the_loop_ends(wire)
@@ -49,15 +65,9 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection, if one is open. Safe to call twice."""
-        life, self._life, self._wire = self._life, None, None
+        life, self._life, self._wire, self._spoilt = self._life, None, None, False
         if life is not None:
             await life.aclose()
-
-    async def _ask(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
-        replies = await wire.exchange(commands)
-        if any(isinstance(reply, Refused) and reply.code == "READONLY" for reply in replies):
-            await self.close()  # a primary became a replica: the address may lead elsewhere now
-        return replies
 
 
 async def _until_the_loop_ends(wire: Wire) -> AsyncGenerator[None]:

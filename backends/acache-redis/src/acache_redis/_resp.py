@@ -31,7 +31,7 @@ def pack(commands: Sequence[Command]) -> bytes:
         parts.append(b"*%d\r\n" % len(command))
         for argument in command:
             text = argument if isinstance(argument, bytes) else b"%d" % argument
-            parts += (b"$%d\r\n" % len(text), text, b"\r\n")
+            parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
     return b"".join(parts)
 
 
@@ -59,46 +59,65 @@ class Replies:
     def _read(self, buffer: bytes, whole: list[Reply]) -> int:
         """Append what is whole to *whole*; return where the rest begins and note what it misses."""
         at = 0
-        reply: Reply
-        while (end := buffer.find(b"\r\n", at)) >= 0:
-            kind, size = buffer[at], 0
-            if kind == _BULK:
-                size = int(buffer[at + 1 : end])
-                start, stop = end + 2, end + 2 + size
-                if size < 0:
-                    reply, stop = None, end
-                elif stop + 2 > len(buffer):
+        while True:
+            if self._open:
+                array, length = self._open[-1]
+                at = _bulks(buffer, at, array, length)
+                if len(array) == length:
+                    self._open.pop()
+                    self._put(array, whole)
+                    continue
+            end = buffer.find(b"\r\n", at)
+            if end < 0:
+                break
+            kind, line, rest = buffer[at], buffer[at + 1 : end], end + 2
+            if kind == _ARRAY and int(line) > 0:
+                self._open.append(([], int(line)))
+            elif kind == _BULK and int(line) >= 0:
+                stop = rest + int(line)
+                if stop + 2 > len(buffer):
                     self._missing = stop + 2 - len(buffer)
                     return at
-                else:
-                    reply = buffer[start:stop]
-                at = stop + 2
+                self._put(buffer[rest:stop], whole)
+                rest = stop + 2
             else:
-                line, at = buffer[at + 1 : end], end + 2
-                reply = _line(kind, line)
-                if kind == _ARRAY and reply > 0:
-                    self._open.append(([], reply))
-                    continue
-                if kind == _ARRAY:
-                    reply = [] if reply == 0 else None
-            while self._open:
-                array, length = self._open[-1]
-                array.append(reply)
-                if len(array) < length:
-                    break
-                reply = self._open.pop()[0]
-            else:
-                whole.append(reply)
+                self._put(_line(kind, line), whole)
+            at = rest
         if len(buffer) - at > _LONGEST_LINE:
             raise ValueError("a line without an end")
         self._missing = 1
         return at
 
+    def _put(self, reply: Reply, whole: list[Reply]) -> None:
+        (self._open[-1][0] if self._open else whole).append(reply)
+
+
+def _bulks(buffer: bytes, at: int, into: list[Reply], length: int) -> int:
+    """Append the bulks that stand whole at *at* until *into* has its *length*; return where the rest begins.
+
+    Most of what is ever read is an array of these, so this is the loop that counts."""
+    find, most = buffer.find, len(buffer) - 2
+    while len(into) < length and (end := find(b"\r\n", at)) >= 0 and buffer[at] == _BULK:
+        size = int(buffer[at + 1 : end])
+        if size < 0:
+            into.append(None)
+            at = end + 2
+            continue
+        start = end + 2
+        stop = start + size
+        if stop > most:
+            break
+        into.append(buffer[start:stop])
+        at = stop + 2
+    return at
+
 
 def _line(kind: int, line: bytes) -> Reply:
-    """Return what a line means that is not the head of a bulk; the length if it heads an array."""
-    if kind in (_NUMBER, _ARRAY):
+    """Return what a line means that heads neither a bulk nor an array with anything in it."""
+    if kind == _NUMBER:
         return int(line)
+    if kind in (_BULK, _ARRAY):
+        return [] if int(line) == 0 else None
     if kind == _STATUS:
         return line
     if kind == _REFUSED:

@@ -42,12 +42,24 @@ class Wire(asyncio.Protocol):
         self._replies = Replies()
         self._answers: list[Reply] = []
         self._asked = 0  # replies that the exchange under way waits for
-        self._whole: asyncio.Future[list[Reply]] | None = None
+        self._arrived: Callable[[list[Reply]], object] | None = None  # what it does with them
+        self._broken: Callable[[Exception], object] | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         transport.set_protocol(self)
 
     def send(self, commands: Sequence[Command]) -> None:
         """Write *commands*."""
+        self._transport.write(pack(commands))
+
+    def ask(
+        self,
+        commands: Sequence[Command],
+        arrived: Callable[[list[Reply]], object],
+        broken: Callable[[Exception], object],
+    ) -> None:
+        """Write *commands*; one of the two is called with their replies or with what went wrong."""
+        self._answers, self._asked = [], len(commands)
+        self._arrived, self._broken = arrived, broken
         self._transport.write(pack(commands))
 
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
@@ -57,10 +69,23 @@ class Wire(asyncio.Protocol):
         """
         if self.lost.done():
             raise ConnectionResetError("closed by the server")
-        self._answers, self._asked = [], len(commands)
-        self._whole = asyncio.get_running_loop().create_future()
-        self.send(commands)
-        return await self._whole
+        whole: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+
+        def arrived(answers: list[Reply]) -> None:
+            if not whole.done():
+                whole.set_result(answers)
+
+        def broken(error: Exception) -> None:
+            if not whole.done():
+                whole.set_exception(error)
+
+        self.ask(commands, arrived, broken)
+        return await whole
+
+    def abort(self) -> None:
+        """End the connection and tell nobody."""
+        self._arrived = self._broken = None
+        self._transport.abort()
 
     async def close(self) -> None:
         """End the connection at once. Safe to call twice.
@@ -87,19 +112,17 @@ class Wire(asyncio.Protocol):
         self._answers += replies
         if len(self._answers) > self._asked:
             self._give_up(ConnectionError("an answer that nobody asked for"))
-        elif self._whole is not None and len(self._answers) == self._asked:
-            self._asked = 0
-            answers, self._answers = self._answers, []
-            if not self._whole.done():
-                self._whole.set_result(answers)
+        elif len(self._answers) == self._asked and self._arrived is not None:
+            answers, arrived = self._answers, self._arrived
+            self._answers, self._asked, self._arrived, self._broken = [], 0, None, None
+            arrived(answers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits."""
         self._before.connection_lost(exc)  # redis-py's streams wait for it
         if not self.lost.done():
             self.lost.set_result(None)
-        if self._whole is not None and not self._whole.done():
-            self._whole.set_exception(exc or ConnectionResetError("closed by the server"))
+        self._break(exc or ConnectionResetError("closed by the server"))
 
     def _push(self, replies: Sequence[Reply], pushed: Callable[[Reply], None]) -> None:
         try:
@@ -111,6 +134,10 @@ class Wire(asyncio.Protocol):
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        if self._whole is not None and not self._whole.done():
-            self._whole.set_exception(error)
         self._transport.abort()
+        self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        broken, self._arrived, self._broken = self._broken, None, None
+        if broken is not None:
+            broken(error)
