@@ -204,8 +204,11 @@ class Process:
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
         self._refuse_second_loop()
-        if self.pid != os.getpid() and self.owns_rng:
-            self.rng.seed()
+        if self.pid != os.getpid():
+            if self.loop is not None:
+                _INHERITED.append(self.background)
+            if self.owns_rng:
+                self.rng.seed()
         self.pid = os.getpid()
         self.loop = loop
         self.flights: Flights[CacheFlight] = Flights(loop)
@@ -375,6 +378,7 @@ class Process:
 
 
 MAX_HELD: Final = 4096
+_INHERITED: Final[list[Background]] = []  # tasks of a parent process, kept: collecting one would end it
 
 
 def inside_a_load() -> bool:

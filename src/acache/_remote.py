@@ -171,7 +171,7 @@ class Remote:
         return answer
 
     def _failed(self, operation: str, error: Exception) -> None:
-        self._process.emit(StoreFailed(operation=operation, error=type(error).__name__))
+        self._process.emit(StoreFailed(operation=operation, error=type(error).__name__, cause=error))
         if self.breaker.failed(self._process.clock.monotonic()):
             self._process.emit(BreakerChanged(open=True))
 

@@ -130,7 +130,8 @@ class StoreFailed(Event):
     """A remote store failed or timed out."""
 
     operation: str
-    error: str
+    error: str  # its type
+    cause: BaseException | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from acache.cli.demo.page import page
 from acache.cli.demo.render import progress, render
 from acache.cli.demo.result import DemoResult
 from acache.cli.demo.run import Options, run_demo
+from acache.cli.fleet.commands import inspect, invalidate
 from acache.cli.journal.commands import journal
 
 app = typer.Typer(
@@ -26,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(journal)
+app.command()(inspect)
+app.command()(invalidate)
 
 
 def _finite(seconds: float) -> float:
