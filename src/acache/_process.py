@@ -212,7 +212,7 @@ class Process:
         self.pid = os.getpid()
         self.loop = loop
         self.flights: Flights[CacheFlight] = Flights(loop)
-        self.background = Background(loop)
+        self.background: Background = Background(loop)
         self.loads: Batcher[Any, Any] = Batcher(
             loop=loop, keep=self.background.keep, context=self.load_context
         )

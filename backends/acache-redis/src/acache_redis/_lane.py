@@ -239,7 +239,7 @@ class SeparateReads(Reads):
 
     def commands(self) -> list[Command]:
         """Return an MGET for each key: unlike GET it answers nothing where something else is kept."""
-        return [(b"MGET", key) for key in self._places]
+        return [(b"MGET", key) for key in self._asked]
 
     def answer(self, replies: Sequence[Reply]) -> None:
         """Give every caller the bytes under its keys."""
