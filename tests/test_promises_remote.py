@@ -461,3 +461,50 @@ async def test_who_looks_while_the_cache_closes_is_told(open_cache):
     await cache.aclose()
     with pytest.raises(CacheClosed):
         await looking
+
+
+# --- one name, given twice ----------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", [PlainRemote, LeasingRemote, MemoryRemote])
+async def test_a_tag_or_key_that_is_named_twice_counts_once(open_cache, kind):
+    cache = await open_cache(kind)
+
+    @cache.cached("pair:{a}:{b}", ttl=60, tags=["user:{a}", "user:{b}"])
+    async def pair(a: int, b: int) -> int:
+        return a + b
+
+    @cache.cached_many("own:{}", ttl=60, tags=["own:{}", "own:{}"])
+    async def own(ids: list[int]) -> dict[int, int]:
+        return {id: id for id in ids}
+
+    async def load_many(keys):
+        return dict.fromkeys(keys, 3)
+
+    for _ in range(2):
+        assert await pair(1, 1) == 2
+        assert await own([1, 1]) == {1: 1}
+        assert await cache.get_or_load("k", answers(1), ttl=60, tags=["t", "t"], type=int) == 1
+        await cache.get_or_load_many(["l", "l"], load_many, ttl=60, tags=["t", "t"], type=int)
+    assert cache.stats().loads == 4
+    async with cache.writing("k", "k", tags=["t", "t"]) as writer:
+        writer.commit("k", 2, ttl=60, tags=["t", "t"])
+    assert await cache.get("k") == 2
+    await cache.set("k", 3, ttl=60, tags=["u", "u"])
+    assert await cache.get_many(["k", "k"]) == {"k": 3}
+    await cache.invalidate("k", "k", tags=["user:1", "user:1"])
+    assert await cache.get_many(["k", "pair:1:1"]) == {}
+
+
+@pytest.mark.asyncio
+async def test_what_expired_while_it_was_fetched_is_not_served(open_cache, clock, turn):
+    cache = await open_cache(LeasingRemote)
+    await cache.set("k", 1, ttl=10)
+    cache.network.delay = 0.01
+    looking = asyncio.ensure_future(cache.get("k"))
+    await turn()
+    clock.advance(9.5)
+    cache._engine.authority._remote.store.server._clock = type("Slow", (), {"monotonic": lambda _: 0.0})()
+    clock.advance(1)
+    assert await looking is None

@@ -27,7 +27,7 @@ from acache._explain import Explanation, explain
 from acache._health import Health
 from acache._keys import Template, check_key, finish
 from acache._many import CachedMany, wrap_many
-from acache._policy import Options, Policy, entry_of, plan
+from acache._policy import Options, Policy, entry_of, plan, unique
 from acache._process import Call, Group, Observer
 from acache._settings import Settings, build
 from acache._stats import Report, Stats, Tally, judge, total
@@ -392,7 +392,7 @@ class Cache:
         cancelled the invalidation goes on."""
         given = self.checked_tags(tags)
         self._direct.invalidations += 1
-        await self._engine.invalidate(tuple(map(checked, keys)), given)
+        await self._engine.invalidate(unique(map(checked, keys)), given)
 
     async def clear(self) -> None:
         """Drop everything in the cache's namespace, in one step."""
@@ -406,7 +406,7 @@ class Cache:
         however it ended, nothing that was loaded before is left. `commit` on the writer notes a
         value to store after a clean end, where no other writer came between."""
         given = self.checked_tags(tags)
-        fence = Fence(self._engine, tuple(map(checked, keys)), given)
+        fence = Fence(self._engine, unique(map(checked, keys)), given)
         await fence.enter()
         clean = False
         try:
@@ -511,8 +511,8 @@ class Cache:
         return self._engine.process.tally(DIRECT)
 
     def checked_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        """Return *tags* as they are stored; refuses what is none."""
-        return () if tags == () else tuple(checked(tag, what="tag") for tag in names("tags", tags))
+        """Return *tags* as they are stored, each once; refuses what is none."""
+        return () if tags == () else unique(checked(tag, what="tag") for tag in names("tags", tags))
 
     def plan(
         self, where: str, policy: Policy | None, options: Options, default: Policy | None = None

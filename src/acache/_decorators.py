@@ -13,7 +13,7 @@ from acache._engine import Engine
 from acache._entry import Entry
 from acache._key_memo import memo_expression
 from acache._keys import Template, finish, key_template
-from acache._policy import Options, Policy, plan
+from acache._policy import Options, Policy, plan, unique
 from acache._process import Arrival, Call
 from acache._signature import CallShape
 from acache._stats import SAMPLE_EVERY, Stats, Tally
@@ -128,13 +128,13 @@ class Wiring:
         self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]
     ) -> Coroutine[Any, Any, Any]:
         """Serve what the hit path does not."""
-        given = tuple(map(finish, tags)) if tags else ()
+        given = unique(map(finish, tags)) if tags else ()
         call = Call(policy=self.policy, tally=self.tally, type=self.type, load=load, tags=given)
         return self.engine.read(finish(key), call)
 
     async def refresh(self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Any:
         """Load now."""
-        return await self.engine.refresh(finish(key), self.call(load=load, tags=tuple(map(finish, tags))))
+        return await self.engine.refresh(finish(key), self.call(load=load, tags=unique(map(finish, tags))))
 
     async def invalidate(self, key: str) -> None:
         """Drop one key."""

@@ -496,6 +496,7 @@ class Engine:
         away = [key for key in keys if key not in entries]
         if away:
             entries |= await self.authority.look(away, type)
+            now = process.clock.monotonic()
         found = {key: entry for key, entry in entries.items() if now < entry.fresh_until}
         for entry in found.values():
             entry.used = True

@@ -7,7 +7,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from acache._decorators import Wiring, dress
 from acache._keys import Template, finish, key_template
-from acache._policy import Options, Policy
+from acache._policy import Options, Policy, unique
 from acache._process import Call, Group
 from acache._signature import CallShape
 from acache._stats import Stats
@@ -115,7 +115,7 @@ class ManyWiring(Wiring):
 
         def call_of(key: str) -> Call:
             id = ids[key]
-            return self.call(group=together, id=id, tags=tuple(map(finish, tags(id))))
+            return self.call(group=together, id=id, tags=unique(map(finish, tags(id))))
 
         return call_of
 

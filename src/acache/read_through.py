@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar, Unpack, cast
 from acache._cache import Cache, names
 from acache._entry import Entry
 from acache._keys import Template, finish
-from acache._policy import Options, Policy
+from acache._policy import Options, Policy, unique
 from acache._process import Call, Group
 from acache._stats import SAMPLE_EVERY
 from acache.errors import CacheError, SourceUnavailable
@@ -43,7 +43,7 @@ class ReadThrough(Generic[K, V]):
         self._cache = cache
         self._source = source
         self._key = one_field("key", key)
-        self._tags = tuple(one_field("tags", tag, required=False) for tag in names("tags", tags))
+        self._tags = tuple(one_field("tags", tag, required=False) for tag in unique(names("tags", tags)))
         name = f"{self.__class__.__name__}({key})"
         self._reader = cache.reader(
             name, keys=self._key, tags=self._tags, type=type, policy=policy, **options
