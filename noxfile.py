@@ -147,6 +147,20 @@ def prove(session: nox.Session) -> None:
     session.run("python", "-m", "proofs", "prove", *session.posargs)
 
 
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Break networks and kill real servers under load, and print the reliability table."""
+    _sync(session, "--group=test")
+    session.run("python", "-m", "proofs", "chaos", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed a million damaged and hostile inputs to everything that reads what others wrote."""
+    _sync(session, "--group=test")
+    session.run("python", "-m", "proofs", "fuzz", *session.posargs)
+
+
 def _sync(session: nox.Session, *groups: str) -> None:
     """Bring the session's environment to exactly the workspace and *groups*."""
     place = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
