@@ -1,6 +1,8 @@
 """`acache simulate`: closed forms that the deciding function itself agrees with."""
 
 import json
+from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 import pytest
 from hypothesis import given
@@ -52,6 +54,16 @@ def test_it_says_what_follows(arguments, words):
     done = run(*arguments)
     assert done.exit_code == 0
     assert words in " ".join(done.output.split())
+
+
+def test_the_curves_are_drawn(tmp_path):
+    file = tmp_path / "curves.svg"
+    assert run("--svg", str(file)).exit_code == 0
+    drawing = file.read_text()
+    assert drawing.count('class="line') == 3
+    fromstring(drawing)  # it is XML
+    committed = Path(__file__).parents[2] / "docs/images/xfetch.svg"
+    assert committed.read_text() == drawing, "draw it anew: acache simulate --svg docs/images/xfetch.svg"
 
 
 def test_machines_get_json():

@@ -151,6 +151,9 @@ def simulate(
     beta: Annotated[float, typer.Option(min=0, callback=_finite, help="Eagerness; 0: none.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the draws that check the formulas.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+    svg_file: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", callback=_writable, help="Draw the curves.")
+    ] = None,
 ) -> None:
     """Say what early refresh (XFetch) does for one key: head start, stampede, waste.
 
@@ -165,6 +168,10 @@ def simulate(
         typer.echo(json.dumps(result.as_dict(), indent=2))
     else:
         simulation.render(result, Console())
+    if svg_file is not None:
+        from acache.cli.xfetch_plot import plot
+
+        svg_file.write_text(plot(ttl=ttl, load_time=load_time, rate=rate, beta=beta), encoding="utf-8")
 
 
 def _save(result: DemoResult, *, json_file: Path | None, html_file: Path | None) -> None:
