@@ -177,7 +177,7 @@ class SharedBacklog:
                 async with asyncio.timeout(left):
                     await self._news.wait()
             except TimeoutError:
-                continue
+                return
 
     def _until_next_look(self) -> float:
         now = self._process.clock.monotonic()
