@@ -58,3 +58,23 @@ async def test_copies_are_evicted_counted_and_dropped_by_tag_as_other_values(clo
     await cache.invalidate(tags=["t"])
     assert cache.stats().entries == 0
     await cache.aclose()
+
+
+class Refusing:
+    """A codec that a stranger wrote: its errors are its own."""
+
+    name = "refusing"
+
+    def encode(self, value):
+        raise RuntimeError
+
+    def decode(self, data, type):
+        raise RuntimeError
+
+
+@pytest.mark.asyncio
+async def test_what_a_strangers_codec_refuses_is_copied_otherwise(clock):
+    async with Cache(MemoryStore(max_entries=10, copy="codec"), codec=Refusing(), clock=clock) as cache:
+        await cache.set("k", [1], ttl=60)
+        (await cache.get("k")).append(2)
+        assert await cache.get("k") == [1]

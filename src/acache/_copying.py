@@ -12,7 +12,6 @@ from acache._entry import Entry
 from acache._memory import MemoryStore
 from acache.clock import Clock
 from acache.codecs import AnyCodec, decoder, same
-from acache.errors import CodecError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class CopyingStore:
             payload, decode = self._codec.encode(value), decoder(self._codec, type(value))
             if same(decode(payload), value):
                 return Encoded(payload, decode)
-        except CodecError:
+        except Exception:  # noqa: BLE001, S110 - a stranger's codec may raise anything
             pass
         return deepcopy(value)
 
