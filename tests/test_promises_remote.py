@@ -97,10 +97,10 @@ class Point3(Point):
 )
 async def test_what_does_not_come_back_is_served_and_told_but_not_stored(open_cache, server, value, into):
     cache = await open_cache()
-    for _ in range(2):
+    for _ in range(20):  # more often than a type is looked at that has never failed
         assert await cache.get_or_load("k", answers(value), ttl=60, type=into) == value
     assert server.keys() == []
-    assert cache.stats().loads == 2
+    assert cache.stats().loads == 20
     assert {event.key for event in told(cache, RoundTripFailed)} == {"k"}
 
 

@@ -5,7 +5,9 @@ its monotonic clock. It is *valid* while the versions that it was stored with - 
 of each of its tags - equal the current ones; a missing version is no match."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import inf
+from sys import maxsize
 from typing import Any, Final
 
 from acache._entry import MAX_EXPONENTIAL, Entry
@@ -46,6 +48,7 @@ class Packer:
         missing = entry.value is None
         payload = b"" if missing else self._encode(entry.value)
         if not missing and self._is_checked(type) and not same(self._decode(payload, type), entry.value):
+            self._distrust(type)
             raise CodecError(
                 f"a value of {key!r} does not come back from codec {self._codec.name!r} as it was:"
                 " annotate the result with the type that it has, or choose another codec"
@@ -121,6 +124,11 @@ class Packer:
 
     def _broke(self, error: Exception) -> CodecError:
         return CodecError(f"codec {self._codec.name!r} raised {error.__class__.__name__}")
+
+    def _distrust(self, type: object) -> None:
+        """Compare every value of *type* from now on: one has come back as something else."""
+        with suppress(TypeError):
+            self._counts[type] = -maxsize
 
     def _is_checked(self, type: object) -> bool:
         try:
