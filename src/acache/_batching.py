@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import Context
 from typing import Any, Generic, TypeVar, final
 
+from msgspec import field
+
 from acache._singleflight import INSIDE, Node
 
 K = TypeVar("K", bound=Hashable)
@@ -19,18 +21,17 @@ Landed = Callable[[R | None, Exception | None], None]
 
 
 @final
-class Batch(Node, Generic[K, R]):
+class Batch(Node, Generic[K, R], eq=False):
     """The requests of one tick."""
 
-    __slots__ = ("items", "names", "task", "waiting")
+    items: dict[K, list[Landed[R]]] = field(default_factory=dict[K, list[Landed[R]]])
+    names: list[str] = field(default_factory=list[str])  # what those who ask call their items
+    waiting: int = 0
+    task: asyncio.Task[None] | None = None
 
-    def __init__(self) -> None:
-        """Start empty."""
-        super().__init__()
-        self.items: dict[K, list[Landed[R]]] = {}
-        self.names: list[str] = []  # what those who ask call their items, for who watches
-        self.waiting = 0
-        self.task: asyncio.Task[None] | None = None
+    def __repr__(self) -> str:
+        """Show how many are asked for, and nothing that may be secret."""
+        return f"<Batch of {len(self.items)}>"
 
     def leave(self) -> None:
         """Note that one of those who asked no longer wants an answer; cancel when none does."""

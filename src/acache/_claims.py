@@ -67,6 +67,8 @@ class Claims:
 
     def fenced(self, name: str, *, now: float = 0.0) -> bool:
         """Tell whether a fence stands on *name*."""
+        if name not in self._names:  # what is usual, asked for every load
+            return False
         standing = self.of(name, now=now)
         return standing is not None and standing.shared
 

@@ -22,7 +22,7 @@ from acache._policy import (
     MISS,
     STALE,
     Failed,
-    Loaded,
+    Outcome,
     Policy,
     Settled,
     decide,
@@ -233,7 +233,7 @@ class FleetLoads:
             if held:
                 self._give_back(key, token)
 
-    async def _load(self, flight: CacheFlight) -> Loaded | Failed:
+    async def _load(self, flight: CacheFlight) -> Outcome:
         if flight.call.group is not None:
             return await self._loader.load_in_group(flight)
         return await self._loader.load(flight)
@@ -247,7 +247,7 @@ class FleetLoads:
             self._finder.keep_fallback(flight.key, entry, policy, since=flight.near_mark)
         return _arrival(outcome, settled)
 
-    def _settle(self, flight: CacheFlight, outcome: Loaded | Failed) -> Settled:
+    def _settle(self, flight: CacheFlight, outcome: Outcome) -> Settled:
         process = self._process
         now = process.clock.monotonic()
         settled = settle(outcome, flight.old, now=now, policy=flight.call.policy, rand=process.draw())
@@ -369,7 +369,7 @@ async def renew(
             continue
 
 
-def _arrival(outcome: Loaded | Failed, settled: Settled) -> Arrival:
+def _arrival(outcome: Outcome, settled: Settled) -> Arrival:
     if isinstance(outcome, Failed):
         return Arrival(value=settled.value, stale=True)
     return Arrival(value=settled.value, tags=outcome.tags)

@@ -52,6 +52,8 @@ class Ledger:
 
     def quiet(self, key: str, tags: Iterable[str], *, since: int) -> bool:
         """Say whether nothing was heard of *key* or *tags* after the mark *since*."""
+        if self.mark <= since:  # nothing was heard at all
+            return True
         if self._everything > since or self._keys.get(key, 0) > since:
             return False
         heard = self._tags.get

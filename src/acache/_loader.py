@@ -10,12 +10,15 @@ from msgspec import structs
 
 from acache._batching import Batch
 from acache._loading import LOADING, NOT_MODIFIED, Loading, current
-from acache._policy import Failed, Loaded, settle, unique
+from acache._policy import Failed, Loaded, Outcome, settle, unique
 from acache._process import CacheFlight, Call, Group, Process
 from acache._singleflight import Node, begin, copied
 from acache._stats import Tally
 from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import Event, LoadEnded, LoadFailed, LoadStarted, RefreshFailed
+
+Take = Callable[[CacheFlight], Outcome]
+"""Takes one flight's outcome from the answer of a batch."""
 
 
 def failure_of(error: BaseException, key: str) -> Exception | None:
@@ -39,7 +42,7 @@ class Loader:
         """Load on behalf of *process*."""
         self._process = process
 
-    async def load(self, flight: CacheFlight) -> Loaded | Failed:
+    async def load(self, flight: CacheFlight) -> Outcome:
         """Run the loader of one flight."""
         load = flight.call.load
         assert load is not None  # noqa: S101 - flights of a group are loaded together
@@ -49,7 +52,7 @@ class Loader:
         )
         return self.note(flight, outcome)
 
-    async def afresh(self, key: str, call: Call) -> Loaded | Failed:
+    async def afresh(self, key: str, call: Call) -> Outcome:
         """Run the loader of *call* beside the cache, to see what it brings now; counted in no figure."""
 
         async def load_one(group: Group) -> object:
@@ -61,9 +64,7 @@ class Loader:
         said = Loading(None, call.tags)
         return await self._run(Node(), load, apart, said, nested=False, key=key, keys=(key,))
 
-    async def load_many(
-        self, batch: Batch[Any, Any], ids: Sequence[Any], call: Call
-    ) -> Callable[[CacheFlight], Loaded | Failed]:
+    async def load_many(self, batch: Batch[Any, Any], ids: Sequence[Any], call: Call) -> Take:
         """Run a batch loader once; return how to take one flight's outcome from its answer."""
         group = call.group
         assert group is not None  # noqa: S101 - only flights of a group come here
@@ -80,8 +81,9 @@ class Loader:
             batch, load, call, said, nested=batch.nested, key=call.tally.name, keys=tuple(batch.names)
         )
         trace = outcome.error.__traceback__ if isinstance(outcome, Failed) else None
+        late = () if isinstance(outcome, Failed) else outcome.tags
 
-        def take(flight: CacheFlight) -> Loaded | Failed:
+        def take(flight: CacheFlight) -> Outcome:
             if isinstance(outcome, Failed):
                 # Each flight raises an error of its own, or at least from where this one came.
                 error = copied(outcome.error) if batch.waiting > 1 else outcome.error
@@ -91,45 +93,50 @@ class Loader:
                 born=outcome.born,
                 delta=outcome.delta,
                 ttl=outcome.ttl,
-                tags=unique((*flight.call.tags, *outcome.tags)),
+                tags=unique((*flight.call.tags, *late)) if late else flight.call.tags,
                 skip=outcome.skip,
             )
 
         return take
 
-    def join_batch(self, flight: CacheFlight, landed: Callable[[Loaded | Failed], None]) -> Batch[Any, Any]:
+    def join_batch(self, flight: CacheFlight, landed: Callable[[Outcome], None]) -> Batch[Any, Any]:
         """Have the flight's id loaded with others of this tick; *landed* gets its outcome."""
         call = flight.call
         assert call.group is not None  # noqa: S101 - only flights of a group come here
 
-        async def send(
-            batch: Batch[Any, Any], ids: Sequence[Any]
-        ) -> Callable[[CacheFlight], Loaded | Failed]:
-            return await self.load_many(batch, ids, call)
-
-        def one(take: Callable[[CacheFlight], Loaded | Failed] | None, error: Exception | None) -> None:
-            outcome: Loaded | Failed
-            if take is None:
-                cancelled = f"the batch load of {flight.key!r} was cancelled, or its cache was closed"
-                outcome = Failed(error=error or LoadCancelled(cancelled))
-            else:
-                try:
-                    outcome = take(flight)
-                except Exception as problem:  # noqa: BLE001 - of the mapping that the loader returned
-                    outcome = Failed(error=problem)
-            landed(self.note(flight, outcome))
-
+        # Made for each of many flights: a closure would evaluate its annotations each time.
+        send = partial(self.load_many, call=call)
+        one = partial(self._landed, flight, landed)
         batch = self._process.loads.add(call.group.identity, send, call.id, one)
         batch.nested = batch.nested or flight.nested
         batch.names.append(flight.key)
         flight.waits_for.append(batch)
         return batch
 
-    async def load_in_group(self, flight: CacheFlight) -> Loaded | Failed:
-        """Return the outcome of one flight whose id is loaded with others."""
-        waiter: asyncio.Future[Loaded | Failed] = asyncio.get_running_loop().create_future()
+    def _landed(
+        self,
+        flight: CacheFlight,
+        landed: Callable[[Outcome], None],
+        take: Take | None,
+        error: Exception | None,
+    ) -> None:
+        """Hand *landed* the flight's outcome in a batch's answer."""
+        outcome: Outcome
+        if take is None:
+            cancelled = f"the batch load of {flight.key!r} was cancelled, or its cache was closed"
+            outcome = Failed(error=error or LoadCancelled(cancelled))
+        else:
+            try:
+                outcome = take(flight)
+            except Exception as problem:  # noqa: BLE001 - of the mapping that the loader returned
+                outcome = Failed(error=problem)
+        landed(self.note(flight, outcome))
 
-        def landed(outcome: Loaded | Failed) -> None:
+    async def load_in_group(self, flight: CacheFlight) -> Outcome:
+        """Return the outcome of one flight whose id is loaded with others."""
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def landed(outcome: Outcome) -> None:
             if not waiter.done():
                 waiter.set_result(outcome)
 
@@ -150,7 +157,7 @@ class Loader:
         nested: bool,
         key: str,
         keys: tuple[str, ...],
-    ) -> Loaded | Failed:
+    ) -> Outcome:
         process = self._process
         slots = process.slots
         limit = call.policy.max_load_time
@@ -211,7 +218,7 @@ class Loader:
             seconds = process.clock.monotonic() - started
             process.emit(LoadEnded(function=function, keys=keys, seconds=seconds, error=error))
 
-    def note(self, flight: CacheFlight, outcome: Loaded | Failed) -> Loaded | Failed:
+    def note(self, flight: CacheFlight, outcome: Outcome) -> Outcome:
         """Tell of a failed outcome; hand it on."""
         if isinstance(outcome, Failed):
             call, error = flight.call, outcome.error

@@ -8,6 +8,8 @@ from enum import Enum
 from math import exp, inf, isnan
 from typing import Final, Literal, TypedDict, Unpack, cast
 
+from msgspec import Struct
+
 from acache._entry import Entry
 from acache._types import UNSET, Duration, Unset
 from acache.errors import InvalidPolicy, NoInvalidationPlan
@@ -302,9 +304,8 @@ def decide(entry: Entry | None, *, now: float, rand: float, policy: Policy, retr
 # --- settling ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """What a load brought back, with what the loader said about it."""
+class Loaded(Struct, frozen=True, kw_only=True):
+    """What a load brought back, with what the loader said about it. Built in C: every load makes one."""
 
     value: object
     born: float  # when the load began
@@ -322,8 +323,11 @@ class Failed:
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+Outcome = Loaded | Failed
+"""How a load ended."""
+
+
+class Settled(Struct, frozen=True, kw_only=True):
     """What is left after a load: an entry to store, if any, and what the waiters get."""
 
     entry: Entry | None = None
@@ -333,9 +337,7 @@ class Settled:
     retry_at: float = 0.0  # no other attempt before this
 
 
-def settle(
-    outcome: Loaded | Failed, old: Entry | None, *, now: float, policy: Policy, rand: float = 1.0
-) -> Settled:
+def settle(outcome: Outcome, old: Entry | None, *, now: float, policy: Policy, rand: float = 1.0) -> Settled:
     """Return what to store and what to serve after a load.
 
     *old* is the entry that stood when the load began. *rand*, uniform in (0, 1], draws the jitter.
@@ -345,7 +347,7 @@ def settle(
     value = cast("Entry", old).value if outcome.not_modified else outcome.value
     ttl = policy.lifetime(value) if outcome.ttl is UNSET else outcome.ttl
     refused = outcome.skip or (policy.cache_if is not None and not policy.cache_if(value))
-    if refused or (ttl is not None and ttl + policy.keep <= 0) or (value is None and ttl == 0):
+    if refused or (ttl is not None and ttl <= 0 and (value is None or ttl + policy.keep <= 0)):
         return Settled(value=value)
     entry = entry_of(
         value,

@@ -57,8 +57,7 @@ class Call(Struct, frozen=True, kw_only=True):
     type: object = Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(Struct, frozen=True, kw_only=True):
     """What a flight brings to its waiters."""
 
     value: Any
@@ -93,53 +92,21 @@ class Verifying(Protocol):
         ...
 
 
-class CacheFlight(Flight[Arrival]):
+class CacheFlight(Flight[Arrival], eq=False, kw_only=True):
     """A flight of the cache: a load, or a look into the remote store that may become one."""
 
-    __slots__ = (
-        "call",
-        "elected",
-        "forced",
-        "found",
-        "lease_wait",
-        "mark",
-        "near_mark",
-        "old",
-        "on_void",
-        "refresh",
-        "started",
-        "tags",
-    )
-
-    def __init__(
-        self,
-        key: str,
-        flights: Flights[Any],
-        *,
-        call: Call,
-        mark: int,
-        near_mark: int,
-        old: Entry | None,
-        refresh: bool,
-        now: float,
-        found: Found | None = None,
-    ) -> None:
-        """Start to fly for *call* at the ledger's *mark*; *old* stands meanwhile."""
-        super().__init__(key, flights)
-        self.call = call
-        self.mark = mark  # of the drops: whether the load is void
-        self.near_mark = near_mark  # of all messages: whether its value may be put near
-        self.old = old
-        self.found = found  # by the caller who began it; None: nobody has looked
-        self.refresh = refresh  # nobody needs its result: what stands can be served
-        self.started = now
-        self.nested = inside_a_load()  # it runs in that one's slot
-        # Also those of the old value, which is served if the load fails or takes too long.
-        self.tags = call.tags if old is None else unique((*call.tags, *old.tags))
-        self.forced = False  # somebody wants it loaded, whatever is stored
-        self.elected = False  # one waiter has been chosen to have the found entry refreshed
-        self.lease_wait = 0.0  # seconds that another process's lease has held it up
-        self.on_void: Callable[[], object] | None = None  # told once, when it becomes void
+    call: Call
+    mark: int  # of the drops: whether the load is void
+    near_mark: int  # of all messages: whether its value may be put near
+    old: Entry | None  # what stands meanwhile
+    found: Found | None  # by the caller who began it; None: nobody has looked
+    refresh: bool  # nobody needs its result: what stands can be served
+    started: float
+    tags: tuple[str, ...]  # also those of the old value, which is served if the load fails or is slow
+    forced: bool = False  # somebody wants it loaded, whatever is stored
+    elected: bool = False  # one waiter has been chosen to have the found entry refreshed
+    lease_wait: float = 0.0  # seconds that another process's lease has held it up
+    on_void: Callable[[], object] | None = None  # told once, when it becomes void
 
 
 class Process:
@@ -270,8 +237,10 @@ class Process:
             near_mark=self.near.ledger.mark,
             old=old,
             refresh=refresh,
-            now=self.clock.monotonic(),
+            started=self.clock.monotonic(),
+            tags=call.tags if old is None else unique((*call.tags, *old.tags)),
             found=found,
+            nested=inside_a_load(),
         )
         self.flights.add(flight)
         return flight
@@ -342,7 +311,11 @@ class Process:
         """Say whether nothing was heard of the flight's key and tags since it began.
 
         One that was abandoned may have a successor, whose value is newer."""
-        return not flight.abandoned and self.drops.quiet(flight.key, (*flight.tags, *tags), since=flight.mark)
+        drops = self.drops
+        return not flight.abandoned and (
+            drops.mark == flight.mark  # what is usual, and the whole answer
+            or drops.quiet(flight.key, (*flight.tags, *tags), since=flight.mark)
+        )
 
     def hold_off(self, key: str, until: float) -> None:
         """No other attempt to load *key* before *until* while an old value can be served."""

@@ -16,6 +16,8 @@ from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
 
+from msgspec import Struct
+
 from acache.errors import LoadCancelled, LoadTimeout, NoRunningLoop, RecursiveLoad, WrongLoop
 
 T = TypeVar("T")
@@ -24,16 +26,12 @@ INSIDE: Final[ContextVar["Node | None"]] = ContextVar("acache_inside", default=N
 """The innermost flight or batch whose load the current code is part of."""
 
 
-class Node:
-    """Something that runs and may wait for flights."""
+class Node(Struct, eq=False, kw_only=True):
+    """Something that runs and may wait for flights. Built in C: every load makes one."""
 
-    __slots__ = ("nested", "over", "waits_for")
-
-    def __init__(self) -> None:
-        """Start, waiting for nothing."""
-        self.waits_for: list[Node] = []
-        self.nested = False  # started or awaited inside a load: it runs in that one's slot
-        self.over = False
+    waits_for: list["Node"] = []
+    nested: bool = False  # started or awaited inside a load: it runs in that one's slot
+    over: bool = False
 
     def reaches(self, goal: "Node") -> bool:
         """Say whether this node waits, directly or through others, for *goal*."""
@@ -49,37 +47,24 @@ class Node:
         return False
 
 
-class Flight(Node, Generic[T]):
+class Flight(Node, Generic[T], eq=False):
     """One running call of a key."""
 
-    __slots__ = (
-        "_cancel",
-        "_context",
-        "_error",
-        "_shared",
-        "_trace",
-        "_value",
-        "_waiters",
-        "abandoned",
-        "kept",
-        "key",
-        "registry",
-    )
+    key: str
+    registry: "Flights[Any]"
+    abandoned: bool = False  # its last waiter left before the end
+    kept: bool = False  # goes on although nobody waits
+    _cancel: Callable[[], object] | None = None
+    _waiters: dict[asyncio.Future[None], None] = {}
+    _value: T | None = None
+    _error: BaseException | None = None
+    _trace: TracebackType | None = None
+    _context: BaseException | None = None
+    _shared: bool = False  # several want the error: each gets a copy
 
-    def __init__(self, key: str, registry: "Flights[Any]") -> None:
-        """Make a flight of *key* that nobody drives yet."""
-        super().__init__()
-        self.key = key
-        self.registry = registry
-        self.abandoned = False  # its last waiter left before the end
-        self.kept = False  # goes on although nobody waits
-        self._cancel: Callable[[], object] | None = None
-        self._waiters: dict[asyncio.Future[None], None] = {}
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._trace: TracebackType | None = None
-        self._context: BaseException | None = None
-        self._shared = False  # several want the error: each gets a copy
+    def __repr__(self) -> str:
+        """Show the key but never the value, which may be secret."""
+        return f"<{type(self).__name__} {self.key!r}>"
 
     @property
     def waiting(self) -> int:

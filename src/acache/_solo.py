@@ -4,6 +4,7 @@ Claims live in memory and need no expiry: they end with the block that made them
 one plain function, so what a server does in a script is here a step that nobody can interleave."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import inf
 
 from acache._claims import Claims
@@ -12,7 +13,7 @@ from acache._entry import Entry
 from acache._guarantees import guarantees
 from acache._health import Health
 from acache._loader import Loader
-from acache._policy import Failed, Loaded, settle
+from acache._policy import Failed, Outcome, settle
 from acache._process import Arrival, CacheFlight, Process
 from acache._singleflight import launch
 from acache.events import LoadFinished, SetDiscarded
@@ -50,19 +51,18 @@ class Solo:
                 keep=process.background.keep,
             )
             return
+        flight.driven_by(self._loader.join_batch(flight, partial(self._landed, flight)).leave)
 
-        def landed(outcome: Loaded | Failed) -> None:
-            try:
-                flight.land(self._arrive(flight, outcome))
-            except Exception as problem:  # noqa: BLE001 - it goes to those who wait
-                flight.crash(problem)
-
-        flight.driven_by(self._loader.join_batch(flight, landed).leave)
+    def _landed(self, flight: CacheFlight, outcome: Outcome) -> None:
+        try:
+            flight.land(self._arrive(flight, outcome))
+        except Exception as problem:  # noqa: BLE001 - it goes to those who wait
+            flight.crash(problem)
 
     async def _fly(self, flight: CacheFlight) -> Arrival:
         return self._arrive(flight, await self._loader.load(flight))
 
-    def _arrive(self, flight: CacheFlight, outcome: Loaded | Failed) -> Arrival:
+    def _arrive(self, flight: CacheFlight, outcome: Outcome) -> Arrival:
         process, call = self._process, flight.call
         now = process.clock.monotonic()
         settled = settle(outcome, flight.old, now=now, policy=call.policy, rand=process.draw())
@@ -73,15 +73,16 @@ class Solo:
             return Arrival(value=settled.value, stale=True)
         entry = settled.entry
         stored = entry is not None and process.enabled and self._keep(flight, entry)
-        process.emit(
-            LoadFinished(
-                function=call.tally.name,
-                key=flight.key,
-                seconds=outcome.delta,
-                waiters=flight.waiting,
-                stored=stored,
+        if process.observers:
+            process.emit(
+                LoadFinished(
+                    function=call.tally.name,
+                    key=flight.key,
+                    seconds=outcome.delta,
+                    waiters=flight.waiting,
+                    stored=stored,
+                )
             )
-        )
         return Arrival(value=settled.value, tags=outcome.tags)
 
     def _keep(self, flight: CacheFlight, entry: Entry) -> bool:
@@ -97,7 +98,7 @@ class Solo:
         return False
 
     def _fenced(self, key: str, tags: Sequence[str]) -> bool:
-        return self._key_claims.fenced(key) or any(self._tag_claims.fenced(tag) for tag in tags)
+        return self._key_claims.fenced(key) or any(map(self._tag_claims.fenced, tags))
 
     # --- reads and writes ---------------------------------------------------------------------------
 
