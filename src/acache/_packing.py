@@ -47,8 +47,7 @@ class Packer:
         offset = self._clock.time() - self._clock.monotonic()
         missing = entry.value is None
         payload = b"" if missing else self._encode(entry.value)
-        if not missing and self._is_checked(type) and not same(self._decode(payload, type), entry.value):
-            self._distrust(type)
+        if not missing and self._is_checked(type) and not self._comes_back(payload, entry.value, type):
             raise CodecError(
                 f"a value of {key!r} does not come back from codec {self._codec.name!r} as it was:"
                 " annotate the result with the type that it has, or choose another codec"
@@ -125,10 +124,18 @@ class Packer:
     def _broke(self, error: Exception) -> CodecError:
         return CodecError(f"codec {self._codec.name!r} raised {error.__class__.__name__}")
 
-    def _distrust(self, type: object) -> None:
-        """Compare every value of *type* from now on: one has come back as something else."""
-        with suppress(TypeError):
-            self._counts[type] = -maxsize
+    def _comes_back(self, payload: bytes, value: object, type: object) -> bool:
+        """Say whether *payload* is *value*; CodecError if it is none of *type*.
+
+        After one that was not every value of the type is compared, not only a sample."""
+        back = False
+        try:
+            back = same(self._decode(payload, type), value)
+        finally:
+            if not back:
+                with suppress(TypeError):  # an unhashable annotation, always compared
+                    self._counts[type] = -maxsize
+        return back
 
     def _is_checked(self, type: object) -> bool:
         try:
