@@ -539,12 +539,13 @@ DEFAULT_CALLER = Policy(refresh="caller")
 class Writer:
     """The writer inside `async with cache.writing(...)`."""
 
-    __slots__ = ("_cache", "_fence")
+    __slots__ = ("_cache", "_fence", "_planned")
 
     def __init__(self, cache: Cache, fence: Fence) -> None:
         """Write behind *fence*."""
         self._cache = cache
         self._fence = fence
+        self._planned: tuple[Policy, Policy] | None = None  # the last one that was given, and what it means
 
     @property
     def receipts(self) -> Mapping[str, object]:
@@ -563,11 +564,17 @@ class Writer:
         """Note *value* to be stored under *key* if the block ends cleanly.
 
         *key* and *tags* (default: all) must be among those of the block; ValueError otherwise."""
-        cache = self._cache
-        given = tuple(self._fence.tags) if tags is None else cache.checked_tags(tags)
-        self._fence.note(
-            checked(key), Commit(value=value, policy=cache.plan("commit", policy, options), tags=given)
-        )
+        given = tuple(self._fence.tags) if tags is None else self._cache.checked_tags(tags)
+        self._fence.note(checked(key), Commit(value=value, policy=self._plan(policy, options), tags=given))
+
+    def _plan(self, policy: Policy | None, options: Options) -> Policy:
+        last = self._planned
+        if last is not None and last[0] is policy and not options:
+            return last[1]  # many are committed under one policy
+        planned = self._cache.plan("commit", policy, options)
+        if policy is not None and not options:
+            self._planned = policy, planned
+        return planned
 
 
 def names(parameter: str, given: Iterable[str]) -> tuple[str, ...]:

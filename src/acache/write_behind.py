@@ -217,7 +217,10 @@ class WriteBehind(ReadThrough[K, V]):
 
         Raises JournalFailed (not acknowledged), BacklogFull, CodecError. If the caller is cancelled
         the write may or may not have been taken; it is never half done."""
-        await self.put_many({id: value})
+        _refuse_none("put()", value)
+        key = self.key(id)
+        await self._locks.acquire((key,))
+        await self._put({key: id}, {id: value})
 
     async def put_many(self, items: Mapping[K, V]) -> None:
         """Write several values; they are acknowledged together."""

@@ -44,7 +44,7 @@ def acknowledge_before_save(patch) -> None:
     send = Flusher._send
 
     async def sent(self, batch):
-        await self._journal.acknowledge({each.write.key: each.write.sequence for each in batch})
+        await self._supply._journal.acknowledge({each.write.key: each.write.sequence for each in batch})
         return await send(self, batch)
 
     patch.setattr(Flusher, "_send", sent)

@@ -1,5 +1,6 @@
 """The example that keeps sessions behind a journal."""
 
+import subprocess
 import sys
 from importlib import util
 from pathlib import Path
@@ -33,3 +34,9 @@ async def test_touches_are_seen_at_once_and_reach_the_table(example, tmp_path):
     async with aiosqlite.connect(tmp_path / "sessions.db") as connection:
         rows = await connection.execute_fetchall("SELECT user_id, pages FROM sessions")
     assert [tuple(row) for row in rows] == [(42, 2)]
+
+
+@pytest.mark.real
+def test_it_runs_as_it_stands():
+    done = subprocess.run([sys.executable, PATH], capture_output=True, text=True, check=True, timeout=120)
+    assert "in the table: sessions, pages = (1000, 3000)" in done.stdout
