@@ -93,6 +93,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """Ask other libraries how they behave, and compare with what the comparison page says."""
+    _sync(session, "--group=test", "--group=bench")
+    session.run("python", "-m", "benchmarks.peers", *(session.posargs or ("--check", "docs/comparison.md")))
+
+
+@nox.session
 def dist(session: nox.Session) -> None:
     """Build every distribution and use it in an empty environment: from the wheels, then from the sdists."""
     place = Path(session.create_tmp()).resolve()
