@@ -27,7 +27,7 @@ from acache._verifying import PATIENCE, Verifier
 from acache.clock import SYSTEM_CLOCK, Clock
 from acache.codecs import BUILTIN, AnyCodec, MsgpackCodec, check_signing, check_type
 from acache.errors import ConfigurationError
-from acache.protocols import Codec, Feed, Leases, LocalStore, RemoteStore
+from acache.protocols import Codec, Failover, Feed, Leases, LocalStore, RemoteStore
 
 NO_DEFAULTS = Policy()
 DEFAULT_NEAR = "memory://?max_entries=10000"
@@ -100,6 +100,9 @@ def check(settings: Settings) -> None:
     for name in ("max_loads", "max_queue", "max_staleness", "max_ttl", "max_value_bytes"):
         if not (name == "max_loads" and settings.max_loads is None) and not _number(settings, name) > 0:
             raise ConfigurationError(f"{name}={getattr(settings, name)!r} must be more than zero")
+    for name in ("failover_window", "wait_replicas"):
+        if not _number(settings, name) >= 0:
+            raise ConfigurationError(f"{name}={getattr(settings, name)!r} must not be less than zero")
     if not 0 <= _number(settings, "verify") <= 1:
         raise ConfigurationError(f"verify={settings.verify!r} is a share of the hits: between 0 and 1")
     if settings.on_lost_invalidation not in ("retry", "raise"):
@@ -142,6 +145,12 @@ def _process(settings: Settings, near: LocalStore | None) -> Process:
 
 
 def _fleet(settings: Settings, store: RemoteStore, codec: AnyCodec) -> Engine:
+    if isinstance(store, Failover):
+        store.expect_failover(window=settings.failover_window, wait_replicas=settings.wait_replicas)
+    elif settings.wait_replicas:
+        raise ConfigurationError(
+            f"wait_replicas= needs a remote store with replicas; {type(store).__name__} knows of none"
+        )
     leasing = cast("LeasingStore", store if isinstance(store, Leases) else LeasesHere(store, settings.clock))
     near = _near(settings, store)
     process = _process(settings, None if near is None else copying(near, codec))

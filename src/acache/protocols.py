@@ -28,6 +28,7 @@ __all__ = [
     "DeadLetter",
     "Depth",
     "Entry",
+    "Failover",
     "Feed",
     "Grant",
     "GrantKind",
@@ -275,6 +276,20 @@ class Feed(Protocol):
         (re)subscription, before any message that follows it. *alive*: the monotonic send time of
         each answered ping; on a cluster the oldest over the nodes. Entering does not wait for a
         server that is away: listening reconnects by itself."""
+        ...
+
+
+@runtime_checkable
+class Failover(Protocol):
+    """Capability of a remote store whose primary may be replaced by a replica that lacks the last changes."""
+
+    def expect_failover(self, *, window: float, wait_replicas: int) -> None:
+        """Be prepared; asked for once by each cache, and the most that any of them asked for counts.
+
+        What `put`, `drop`, `fence`, `settle` and `release` changed within the last *window* seconds is
+        dropped again, with its message, on a primary that has other data than the one that did it:
+        before anything is read from there. Each of them waits, within the store's timeout, until
+        *wait_replicas* replicas have it; that there were too few is no error."""
         ...
 
 

@@ -8,15 +8,16 @@ Replicas are never read: they are late.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Final, final
 
 from acache.errors import StoreUnavailable
 from acache_redis._dial import Dialer
 from acache_redis._errands import Calling, Errand, Reading
-from acache_redis._lane import SeparateReads
 from acache_redis._link import Link
 from acache_redis._names import channel_of
+from acache_redis._recent import Recent
 from acache_redis._resp import Command, Refused, Reply
 from acache_redis._server import Server
 from acache_redis._topology import ASK_FOR_SLOTS, Node, Redirect, Topology, redirect, slot_of
@@ -34,11 +35,19 @@ class Cluster:
     """The connections of one event loop to the nodes that it has needed so far."""
 
     def __init__(
-        self, seeds: Sequence[Dialer], name: str, *, timeout: float, rng: Random, ids: Callable[[], bytes]
+        self,
+        seeds: Sequence[Dialer],
+        name: str,
+        *,
+        timeout: float,
+        recent: Recent,
+        rng: Random,
+        ids: Callable[[], bytes],
     ) -> None:
         self._seeds = seeds
         self._name = name
         self._timeout = timeout
+        self._recent = recent
         self._rng = rng
         self._ids = ids
         self._servers: dict[Node, Server] = {}
@@ -71,9 +80,17 @@ class Cluster:
         server = self._servers.get(node)
         if server is None:
             server = self._servers[node] = Server(
-                self.dialer(node), channel_at(node), timeout=self._timeout, reads=SeparateReads
+                self.dialer(node),
+                channel_at(node),
+                timeout=self._timeout,
+                recent=self._recent,
+                node=node,
+                mine=partial(self._is_at, node),
             )
         return server
+
+    def _is_at(self, node: Node, name: bytes) -> bool:
+        return self.topology is None or self.topology.owner(name) == node
 
     def dialer(self, node: Node) -> Dialer:
         """Return how to reach *node*."""

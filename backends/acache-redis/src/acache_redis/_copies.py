@@ -18,6 +18,11 @@ def copy_of(message: bytes, number: int, unique: bytes) -> bytes:
     return _HEAD.pack(number, unique if number > 1 else bytes(16)) + message
 
 
+def alone(copy: bytes) -> bytes:
+    """Return the message of *copy* as one that a single node is to publish."""
+    return copy_of(copy[_HEAD.size :], 1, b"")
+
+
 @final
 class Copies:
     """Puts copies together again."""

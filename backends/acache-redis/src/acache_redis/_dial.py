@@ -4,12 +4,14 @@ A cluster has one dialer per node; who asks which node is decided above.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from ssl import SSLCertVerificationError
 from typing import Any, Final, cast, final
 
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from acache.errors import ConfigurationError, StoreUnavailable
+from acache_redis._acl import missing_right
 from acache_redis._resp import Reply
 from acache_redis._wire import Connection as RedisConnection
 from acache_redis._wire import Wire
@@ -41,9 +43,12 @@ class Dialer:
         options: Mapping[str, Any],
         *,
         find: Callable[[], Awaitable[tuple[str, int]]] | None = None,
+        greet: Callable[[Wire], Awaitable[None]] | None = None,
         name: str = "",
     ) -> None:
-        """Reach the server that *options* name, or the one that *find* returns host and port of."""
+        """Reach the server that *options* name, or the one that *find* returns host and port of.
+
+        *greet* has a new connection to itself before anybody else."""
         kept = {name: value for name, value in options.items() if not name.startswith(_DROPPED)}
         self._connection_class = connection_class
         self.timeout = float(kept.pop("timeout", 1.0))  # seconds, for the store
@@ -51,6 +56,8 @@ class Dialer:
         self.host = str(kept.get("host", "localhost"))
         self.database = int(kept.get("db") or 0)
         self._find = find
+        self._greet = greet
+        self._shown = name
         self.name = f"{name or _url(connection_class, kept)}, database {self.database}"
 
     @classmethod
@@ -80,6 +87,10 @@ class Dialer:
         kind = UnixDomainSocketConnection if "path" in options else SSLConnection if tls else Connection
         return cls(kind, options, find=find, name=name)
 
+    def greeting(self, greet: Callable[[Wire], Awaitable[None]]) -> "Dialer":
+        """Return a dialer to the same, each connection of which begins with *greet*."""
+        return Dialer(self._connection_class, self._options, find=self._find, greet=greet, name=self._shown)
+
     def at(self, host: str, port: int) -> "Dialer":
         """Return a dialer to another address, in the same way."""
         return Dialer(self._connection_class, {**self._options, "host": host, "port": port})
@@ -94,12 +105,16 @@ class Dialer:
             host, port = await self._find()
             options = {**options, "host": host, "port": port}
         connection = cast("RedisConnection", self._connection_class(**options))
+        wire: Wire | None = None
         try:
             await connection.connect()
-            return Wire(connection, pushed)
+            wire = Wire(connection, pushed)
+            if self._greet is not None:
+                await self._greet(wire)
         except BaseException as error:  # noqa: BLE001 - raised again, without its frames
-            await connection.disconnect(nowait=True)
+            await (connection.disconnect(nowait=True) if wire is None else wire.close())
             raise self.bare(error) from None
+        return wire
 
     def bare(self, error: BaseException) -> BaseException:
         """Return *error* fit to be a cause: without frames, and without the credentials in its text.
@@ -107,7 +122,12 @@ class Dialer:
         The frames of redis-py hold the options of the connection, and servers quote commands that
         they do not know, AUTH with its password too.
         """
+        certificate = _certificate_trouble(error)
         error.__cause__ = error.__context__ = error.__traceback__ = None
+        if certificate:
+            error.args = (f"{certificate}; if its authority is your own name it with ssl_ca_certs",)
+        if missing := missing_right(str(error)):
+            error.args = (missing,)
         secrets = [str(self._options[name]) for name in _SECRETS if self._options.get(name)]
         if any(secret in str(error) for secret in secrets):
             error.args = ("not shown, because it quoted the credentials",)
@@ -119,6 +139,14 @@ class Dialer:
         error = StoreUnavailable(f"{name or self.name}: {what}")
         error.__cause__ = cause
         return error
+
+
+def _certificate_trouble(error: BaseException) -> str:
+    """Return what was wrong with the certificate of a server, nothing if that was not what was wrong."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, SSLCertVerificationError):
+        seen = seen.__cause__ or seen.__context__
+    return "" if seen is None else f"the server's certificate is refused: {seen.verify_message}"
 
 
 def _url(connection_class: type, options: Mapping[str, Any]) -> str:

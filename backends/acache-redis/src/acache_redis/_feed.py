@@ -6,17 +6,20 @@ that everything said before the ping was sent has been heard.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Final, final
 
 from acache_redis._dial import Dialer
 from acache_redis._link import Link
-from acache_redis._resp import Reply
+from acache_redis._resp import Refused, Reply
 from acache_redis._wire import Wire
 
+log: Final = logging.getLogger("acache_redis")
 FIRST_PAUSE: Final = 0.05  # seconds between two connections, doubled each time
 LONGEST_PAUSE: Final = 2.0
 MOST_UNANSWERED: Final = 3  # pings; beyond it the connection counts as dead
@@ -52,6 +55,7 @@ class Subscription:
         self, dialer: Dialer, channel: bytes, listener: Listener, pace: Pace, *, node: bytes = b""
     ) -> None:
         """Listen to *channel*; *node*: the id of the node of a cluster that has to answer."""
+        self._dialer = dialer
         self._link = Link(dialer, pushed=self._take)
         self._channel = channel
         self._tell = listener
@@ -59,6 +63,7 @@ class Subscription:
         self._node = node
         self._unanswered: deque[float] = deque()  # when each such ping was sent
         self._pause = FIRST_PAUSE
+        self._refused = ""  # what the server said last
 
     async def run(self) -> None:
         """Listen until cancelled; a connection that ends is followed by another, ever more slowly.
@@ -93,6 +98,14 @@ class Subscription:
             wire.send([(b"PING",)])
             await asyncio.wait([wire.lost], timeout=self._pace.ping_every)
 
+    def _refuse(self, refused: Refused) -> None:
+        """Say once what the server does not allow, and end this connection before its next ping."""
+        said = str(self._dialer.bare(refused))
+        if said != self._refused:
+            log.warning("%s: there is no feed, so nothing is served from near: %s", self._dialer.name, said)
+        self._refused = said
+        self._unanswered.extend([inf] * MOST_UNANSWERED)
+
     def _take(self, reply: Reply) -> None:
         """Take what the connection brings, at once and in its order."""
         match reply:
@@ -103,6 +116,8 @@ class Subscription:
             case [b"subscribe", *_]:
                 self._pause = FIRST_PAUSE
                 self._tell.gap()
+            case Refused() as refused:
+                self._refuse(refused)
             case bytes(node) if node == self._node:
                 pass
             case _:

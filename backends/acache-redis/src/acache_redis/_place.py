@@ -11,6 +11,7 @@ from acache_redis._cluster_feed import ClusterFeed
 from acache_redis._dial import Dialer, address_of
 from acache_redis._feed import Listener, Pace, Subscription
 from acache_redis._names import channel_of
+from acache_redis._recent import Recent
 from acache_redis._sentinel import Sentinels
 from acache_redis._server import Home, Server
 from acache_redis._url import Target, read_url
@@ -30,7 +31,7 @@ class Place(Protocol):
     name: str  # without secrets
     timeout: float  # seconds for a round trip, unless the store was told another
 
-    def home(self, *, timeout: float, rng: Random, ids: Callable[[], bytes]) -> Home:
+    def home(self, *, timeout: float, recent: Recent, rng: Random, ids: Callable[[], bytes]) -> Home:
         """Return connections, none of them open."""
         ...
 
@@ -53,9 +54,16 @@ class OneServer:
         self.name = dialer.name
         self.timeout = dialer.timeout
 
-    def home(self, *, timeout: float, rng: Random, ids: Callable[[], bytes]) -> Home:  # noqa: ARG002
+    def home(
+        self,
+        *,
+        timeout: float,
+        recent: Recent,
+        rng: Random,  # noqa: ARG002
+        ids: Callable[[], bytes],  # noqa: ARG002
+    ) -> Home:
         """Return connections to it."""
-        return Server(self._dialer, self._channel, timeout=timeout)
+        return Server(self._dialer, self._channel, timeout=timeout, recent=recent)
 
     def feed(self, home: Callable[[], Home], listener: Listener, pace: Pace) -> Listening:  # noqa: ARG002
         """Return a subscription, over a connection of its own."""
@@ -75,9 +83,9 @@ class ManyServers:
         self.name = name
         self.timeout = seeds[0].timeout
 
-    def home(self, *, timeout: float, rng: Random, ids: Callable[[], bytes]) -> Home:
+    def home(self, *, timeout: float, recent: Recent, rng: Random, ids: Callable[[], bytes]) -> Home:
         """Return connections to its nodes."""
-        return Cluster(self._seeds, self.name, timeout=timeout, rng=rng, ids=ids)
+        return Cluster(self._seeds, self.name, timeout=timeout, recent=recent, rng=rng, ids=ids)
 
     def feed(self, home: Callable[[], Home], listener: Listener, pace: Pace) -> Listening:
         """Return subscriptions to all primaries."""

@@ -258,6 +258,22 @@ end
 return found
 """)
 
+_INVALIDATING: Final = frozenset(script.sha for script in (PUT, DROP, FENCE, SETTLE, RELEASE))
+
+
+def invalidation(command: Command) -> tuple[bytes, Command] | None:
+    """Return what *command* invalidates, and the command that does no more than that; None if nothing.
+
+    A release by a loader, which changes nothing, is taken for the one that ends a writer's block."""
+    if command[0] == b"EVALSHA" and command[1] in _INVALIDATING:
+        name, claims = command[3], command[4]
+        assert isinstance(name, bytes)  # noqa: S101 - as `Verb.on` made it
+        assert isinstance(claims, bytes)  # noqa: S101
+        return name, DROP.on((name, claims))
+    name = command[1] if len(command) > 1 else b""
+    return (name, command) if command[0] == b"UNLINK" and isinstance(name, bytes) else None
+
+
 LOADS: Final[Sequence[Command]] = loads(_all)
 
 _LONGEST: Final = 10 * 365 * 24 * 3600.0

@@ -24,6 +24,7 @@ from acache_redis._feed import Listener, Pace
 from acache_redis._homes import Homes
 from acache_redis._names import Pair, entry_of, key_pair, stamp_of, tag_pair, version_of
 from acache_redis._place import place_of
+from acache_redis._recent import Recent
 from acache_redis._resp import Command, Reply
 from acache_redis._scripts import milliseconds
 from acache_redis._server import Home
@@ -73,6 +74,7 @@ class RedisStore:
         self._monotonic = monotonic
         self._rng = SystemRandom() if rng is None else rng
         self._ids = partial(os.urandom, 16) if ids is None else ids
+        self._recent = Recent(monotonic)
         self._homes: Homes[Home] = Homes(self._open)
 
     def __repr__(self) -> str:
@@ -192,6 +194,16 @@ class RedisStore:
         """Return what stands on *key* now."""
         return await self._call([scripts.CLAIMS.on(key_pair(key))], replies.claims)
 
+    # --- change of primary ----------------------------------------------------------------------
+
+    def expect_failover(self, *, window: float, wait_replicas: int) -> None:
+        """Tell a new primary what was invalidated in the last *window* seconds before it is read from.
+
+        Let each invalidation wait until *wait_replicas* replicas have it, for half of the timeout at
+        most; that there were too few is a line in the log. What several caches ask for adds up to the
+        most that any of them did. Unasked the window is 30 seconds."""
+        self._recent.expect(window=window, wait_replicas=wait_replicas)
+
     # --- the feed -------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -242,7 +254,7 @@ class RedisStore:
             raise self._place.unavailable(error) from error
 
     def _open(self) -> Home:
-        return self._place.home(timeout=self._timeout, rng=self._rng, ids=self._ids)
+        return self._place.home(timeout=self._timeout, recent=self._recent, rng=self._rng, ids=self._ids)
 
 
 def from_url(url: str) -> RedisStore:

@@ -1,0 +1,86 @@
+"""The invalidations that this process has sent a moment ago, and to whose data. Knows no connection.
+
+A replica that becomes primary may lack the last that its primary acknowledged, and then what was
+dropped is back. So a primary whose replication id is another than the one that an invalidation was
+sent to is told it again before anything is read from it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from acache_redis import _scripts as scripts
+from acache_redis._resp import Command
+
+log: Final = logging.getLogger("acache_redis")
+MOST: Final = 50_000  # names; more than one process invalidates in a window unless it should clear instead
+
+
+@final
+@dataclass(slots=True)
+class Sent:
+    """One name that was invalidated."""
+
+    at: float
+    command: Command  # that invalidates it
+    message: bytes | None
+    data: bytes = b""  # the replication id of the primary that did it; empty while there is no answer
+
+
+@final
+class Recent:
+    """What was sent within the last `window` seconds; *monotonic* tells the time."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._sent: dict[bytes, Sent] = {}  # by name, oldest first
+        self._asked = False
+        self.window = 30.0
+        self.wait_replicas = 0
+
+    def expect(self, *, window: float, wait_replicas: int) -> None:
+        """Remember for *window* seconds, let invalidations wait for replicas; the most asked for counts."""
+        self.window = max(window, self.window) if self._asked else window
+        self.wait_replicas = max(wait_replicas, self.wait_replicas)
+        self._asked = True
+
+    def note(self, commands: Iterable[Command], message: bytes | None) -> list[Sent]:
+        """Return what of *commands* invalidates, to be marked when there is an answer."""
+        now = self._monotonic()
+        noted: list[Sent] = []
+        for command in commands:
+            again = scripts.invalidation(command)
+            if again is None:
+                continue
+            name, to_send = again
+            self._sent.pop(name, None)
+            sent = self._sent[name] = Sent(at=now, command=to_send, message=message)
+            noted.append(sent)
+        self._forget(now - self.window)
+        return noted
+
+    def unknown_to(self, data: bytes, mine: Callable[[bytes], bool]) -> list[Sent]:
+        """Return what of the names that are *mine* was sent to other data than these."""
+        self._forget(self._monotonic() - self.window)
+        return [sent for name, sent in self._sent.items() if sent.data not in {b"", data} and mine(name)]
+
+    def _forget(self, before: float) -> None:
+        while self._sent:
+            name = next(iter(self._sent))
+            if self._sent[name].at >= before and len(self._sent) <= MOST:
+                return
+            del self._sent[name]
+
+
+def again(sent: Sequence[Sent], channel: bytes, alone: Callable[[bytes], bytes]) -> list[Command]:
+    """Return the commands that invalidate all of *sent*, and say so; *alone* makes a message of one node."""
+    commands: list[Command] = []
+    for one, following in zip(sent, [*sent[1:], None], strict=True):
+        message = one.message
+        last = following is None or following.message is not message
+        if message is None or not last or one.command[0] != b"EVALSHA":
+            commands.append(one.command)
+        else:
+            commands += scripts.saying([one.command], channel, alone(message))
+    return commands
