@@ -14,7 +14,9 @@ class TestRedisStoreKeepsTheContract(RemoteStoreContract):
     @pytest.fixture(autouse=True)
     def _server(self, anywhere):
         self.server = anywhere
-        self.tick = 0.15 if anywhere.kind == "cluster" else 0.03  # many connections are opened meanwhile
+        self.tick = (
+            0.15 if anywhere.kind in {"cluster", "sentinel"} else 0.03
+        )  # many connections are opened meanwhile
 
     def connect(self):
         return RedisStore(self.server.url, ping_every=0.02, timeout=20)

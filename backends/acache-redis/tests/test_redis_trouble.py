@@ -1,10 +1,8 @@
 """Servers that die, hang, forget, fill up, talk nonsense, or keep secrets."""
 
 import asyncio
-import re
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -508,33 +506,6 @@ async def test_a_wrong_password_is_named_but_not_shown():
             assert "s3cret" not in everything_said_by(caught.value)
             await store.aclose()
         await right.aclose()
-
-
-@pytest.mark.asyncio
-async def test_the_rights_in_the_readme_are_enough(server):
-    text = (Path(__file__).parent.parent / "README.md").read_text()
-    rights = re.findall(r"[~&+][@\w:*]+", text[text.index("**Rights.**") :])
-    async with Redis.from_url(server.url) as redis:
-        await redis.execute_command("ACL", "SETUSER", "app", "on", ">s3cret", *rights)
-        heard = Heard()
-        store = RedisStore(f"redis://app:s3cret@127.0.0.1:{server.port}/0")
-        async with aclosing(store), heard.listen(store):
-            await heard.until([None])
-            await store.fence([KEY], [TAG, "shop"], TOKEN, ttl=30, message=b"1")
-            assert await store.renew([KEY], [TAG, "shop"], TOKEN, ttl=30)
-            assert None not in await store.settle([TAG, "shop"], TOKEN, ttl=30)
-            assert await store.commit(item(), TOKEN, message=b"2")
-            await store.put([item()], message=b"3")
-            assert (await store.lease("shop:{x}", TOKEN, ttl=30, seen=None)).kind is GRANTED
-            assert len(await store.claims("shop:{x}")) == 1
-            await store.release(["shop:{x}"], [], TOKEN, message=None)
-            assert await store.stamp("shop") == await store.stamp("shop")
-            await store.drop([KEY], [TAG], message=b"4")
-            await store.drop([], [], message=b"5")
-            await store.set_many([item()])
-            await store.delete_many([KEY])
-            assert await store.peek([KEY], [TAG]) == ([None], [None])
-            await heard.until([None, b"1", b"2", b"3", b"4", b"5"])
 
 
 @pytest.mark.asyncio

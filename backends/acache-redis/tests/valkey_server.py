@@ -91,7 +91,7 @@ class ValkeyServer:
     def sever(self):
         """Close the connections of all listeners."""
         with Redis(port=self.port) as client:
-            client.client_kill_filter(_type="pubsub")
+            client.client_kill_filter(_type="pubsub")  # as the default user, whoever listens
 
     def restart(self):
         """Kill it and start it again, empty."""

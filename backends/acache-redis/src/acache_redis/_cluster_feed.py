@@ -11,10 +11,11 @@ from math import inf
 from typing import Final, final
 
 from acache.errors import StoreUnavailable
+from acache_redis._acl import missing_right
 from acache_redis._cluster import Cluster, channel_at
 from acache_redis._copies import Copies
-from acache_redis._feed import Listener, Pace, Subscription
-from acache_redis._resp import Command, Reply
+from acache_redis._feed import Listener, Pace, Subscription, log
+from acache_redis._resp import Command, Refused, Reply
 from acache_redis._topology import Node, Redirect, Topology
 
 ASK_FOR_EPOCH: Final[Command] = (b"CLUSTER", b"INFO")
@@ -49,6 +50,7 @@ class ClusterFeed:
         self._epoch: Epoch = ()
         self._gap = True  # to be told once all subscriptions stand
         self._alive = -inf
+        self._refused = False
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -72,6 +74,7 @@ class ClusterFeed:
         said = await asyncio.gather(
             *(cluster.server(node).ask([ASK_FOR_EPOCH]) for node in nodes), return_exceptions=True
         )
+        self._complain(said)
         known = {node: _epoch(answer) for node, answer in zip(nodes, said, strict=True)}
         newest = max(known, key=lambda node: known[node])
         changed = known[newest] not in {self._epoch, ()}
@@ -84,6 +87,16 @@ class ClusterFeed:
                 self._ears[node].asked = sent
         self._tell_alive()
         return True
+
+    def _complain(self, said: Sequence[Sequence[Reply] | BaseException]) -> None:
+        """Say once if a node does not allow to be asked: nothing is trusted near without the answer."""
+        refused = {
+            str(one[0]) for one in said if not isinstance(one, BaseException) and isinstance(one[0], Refused)
+        }
+        if refused and not self._refused:
+            why = missing_right(min(refused)) or min(refused)
+            log.warning("there is no feed, so nothing is served from near: %s", why)
+        self._refused = bool(refused)
 
     async def _listen_to(self, topology: Topology) -> None:
         """Listen to these nodes and no others."""

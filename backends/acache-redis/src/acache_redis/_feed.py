@@ -114,11 +114,11 @@ class Subscription:
             case [b"pong", _]:
                 self._tell.alive(self._unanswered.popleft())
             case [b"subscribe", *_]:
-                self._pause = FIRST_PAUSE
+                self._pause, self._refused = FIRST_PAUSE, ""
                 self._tell.gap()
             case Refused() as refused:
                 self._refuse(refused)
-            case bytes(node) if node == self._node:
+            case bytes(said) if said == self._node or self._refused:  # who it is, or a pong of no subscriber
                 pass
             case _:
                 raise ValueError("not what a subscription brings")

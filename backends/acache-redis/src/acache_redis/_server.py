@@ -103,6 +103,8 @@ class Server:
         replies = await line.lane.filling().join([*commands, *more])
         if any(isinstance(reply, Refused) and reply.code == "NOSCRIPT" for reply in replies):
             replies = await line.lane.filling().join([*self._loads, *commands, *more])
+            if isinstance(replies[0], Refused):  # it may not be taught
+                return replies[:1] * len(commands)
         if more:
             self._note_replicas(replies.pop(), more[0][1])
         replies = replies[-len(commands) :]
