@@ -103,8 +103,14 @@ async def test_a_transaction_that_failed_inside_another_takes_only_itself_back(s
         with pytest.raises(ValueError):
             async with transaction(cache, connection, "inner"):
                 await connection.execute("UPDATE t SET n = 1")
+                async with transaction(cache, connection, "innermost"):
+                    await connection.execute("UPDATE t SET n = 3")
                 raise ValueError
-        assert cache.noted[-1][:3] == ("left", ("inner",), "unclean")
+        # Also what had ended well inside it is taken back, and must not be cached.
+        assert [noted[:3] for noted in cache.noted[-2:]] == [
+            ("left", ("innermost",), "unclean"),
+            ("left", ("inner",), "unclean"),
+        ]
         async with connection.transaction():  # asyncpg's own may stand inside too
             await connection.execute("UPDATE t SET n = n + 5 WHERE id = 2")
     assert cache.noted[-1] == ("left", ("outer",), "clean", [0, 7])

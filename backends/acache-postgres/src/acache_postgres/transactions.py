@@ -46,7 +46,7 @@ class Transaction:
 
 
 _fences: WeakKeyDictionary[Any, AsyncExitStack] = WeakKeyDictionary()
-"""What falls when the outermost transaction on a connection has ended."""
+"""What falls when the innermost transaction that runs on a connection, or one around it, has ended."""
 
 
 @asynccontextmanager
@@ -114,9 +114,14 @@ async def _outermost(connection: Any) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _nested(fence: AbstractAsyncContextManager[Writing], connection: Any) -> AsyncGenerator[Writing]:
+    outer = _fences[bare(connection)]
     async with AsyncExitStack() as own:
         writer = await own.enter_async_context(fence)
-        async with connection.transaction():
-            yield writer
+        _fences[bare(connection)] = own  # if this is taken back, so is what ends inside it
+        try:
+            async with connection.transaction():
+                yield writer
+        finally:
+            _fences[bare(connection)] = outer
         # What was written may still be taken back, and must not be loaded until it cannot.
-        _fences[bare(connection)].push_async_exit(own.pop_all())
+        outer.push_async_exit(own.pop_all())

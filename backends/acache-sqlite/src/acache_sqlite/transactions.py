@@ -3,8 +3,9 @@
 Knows aiosqlite and one method of a cache."""
 
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import aiosqlite
 
@@ -21,6 +22,10 @@ class Fencing(Protocol[W_co]):
         ...
 
 
+_fences: WeakKeyDictionary[aiosqlite.Connection, AsyncExitStack] = WeakKeyDictionary()
+"""What falls when the innermost transaction that runs on a connection, or one around it, has ended."""
+
+
 @asynccontextmanager
 async def transaction(
     cache: Fencing[W_co], connection: aiosqlite.Connection, *keys: str, tags: Iterable[str] = ()
@@ -33,18 +38,60 @@ async def transaction(
 
     While the block runs, loads of *keys* and *tags* are served but stored by nobody; afterwards
     nothing that was loaded before is left, however the block ended: an exception or cancellation
-    rolls back. The connection must not be in a transaction (`ConfigurationError`), nor be used by
-    other tasks meanwhile: their statements would belong to this one."""
+    rolls back. Other tasks must not use the connection meanwhile: their statements would belong to
+    this transaction.
+
+    Inside the block of another `transaction`, on its connection, it is a savepoint: its fence then
+    stands until the outermost transaction has ended. A connection inside a transaction that was
+    begun otherwise is refused (`ConfigurationError`): nobody could tell when that ends."""
+    if connection in _fences:
+        async with _nested(cache.writing(*keys, tags=tags), connection) as writer:
+            yield writer
+        return
     if connection.in_transaction:
-        msg = "connection=: it is inside a transaction already; commit or roll back first"
+        msg = (
+            "connection=: it is inside a transaction already; commit or roll back first, "
+            "or begin that one with acache_sqlite.transaction too"
+        )
         raise ConfigurationError(msg)
-    async with cache.writing(*keys, tags=tags) as writer:
+    async with cache.writing(*keys, tags=tags) as writer, _outermost(connection):
+        yield writer
+
+
+@asynccontextmanager
+async def _outermost(connection: aiosqlite.Connection) -> AsyncGenerator[None]:
+    async with AsyncExitStack() as fences:
+        _fences[connection] = fences
         try:
             await connection.execute("BEGIN IMMEDIATE")
-            yield writer
+            yield
             await connection.commit()
         except BaseException:
             # After a commit that was cancelled on its way this changes nothing: the thread takes
             # both in order, and the fence drops the keys whatever the database decided.
             await connection.rollback()
             raise
+        finally:
+            del _fences[connection]
+
+
+@asynccontextmanager
+async def _nested(
+    fence: AbstractAsyncContextManager[W_co], connection: aiosqlite.Connection
+) -> AsyncGenerator[W_co]:
+    outer = _fences[connection]
+    async with AsyncExitStack() as own:
+        writer = await own.enter_async_context(fence)
+        _fences[connection] = own  # if this is taken back, so is what ends inside it
+        try:
+            await connection.execute("SAVEPOINT acache")
+            yield writer
+        except BaseException:
+            await connection.execute("ROLLBACK TO acache")
+            await connection.execute("RELEASE acache")
+            raise
+        finally:
+            _fences[connection] = outer
+        await connection.execute("RELEASE acache")
+        # What was written may still be taken back, and must not be loaded until it cannot.
+        outer.push_async_exit(own.pop_all())
