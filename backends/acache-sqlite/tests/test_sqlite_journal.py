@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from acache.errors import JournalFailed
 from acache.testing.contracts.journal import JournalContract, write
-from acache_sqlite import SQLiteJournal, _journal_file, _journal_folder, _wal
+from acache_sqlite import SQLiteJournal, SQLiteJournals, _journal_file, _journal_folder, _wal
 
 
 @contextmanager
@@ -502,19 +502,48 @@ async def test_a_disk_that_is_nearly_full_takes_no_writes_and_still_forgets(tmp_
         await journal.discard(letter)
 
 
-@pytest.mark.real
-def test_a_full_disk_acknowledges_nothing(tmp_path):
-    if (
-        os.geteuid()
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True
-        ).returncode
-    ):
+@contextmanager
+def mounted(path, options):
+    """Mount a small disk; skip where that is not allowed."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", path]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("a small tmpfs cannot be mounted here")
     try:
-        asyncio.run(fill(tmp_path))
+        yield
     finally:
-        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.mark.real
+def test_a_disk_that_cannot_be_written_acknowledges_nothing(tmp_path):
+    def remount(how):
+        subprocess.run(["mount", "-o", f"remount,{how}", tmp_path], check=True)
+
+    async def append():
+        async with aclosing(SQLiteJournal(tmp_path, spare=0)) as journal:
+            await journal.append([write("a", 1)])
+
+    async def found(journal):
+        async with aclosing(journal):
+            return await pending(journal)
+
+    with mounted(tmp_path, "ro,size=4m"):
+        with pytest.raises(JournalFailed, match=f"{tmp_path}.*Read-only"):
+            asyncio.run(append())
+        remount("rw")
+        asyncio.run(append())
+        remount("ro")
+        for journal in (SQLiteJournal(tmp_path), SQLiteJournals(tmp_path)):
+            with pytest.raises(JournalFailed, match="Read-only"):
+                asyncio.run(found(journal))
+        remount("rw")
+        assert asyncio.run(found(SQLiteJournal(tmp_path))) == [("a", 1)]
+
+
+@pytest.mark.real
+def test_a_full_disk_acknowledges_nothing(tmp_path):
+    with mounted(tmp_path, "size=256k"):
+        asyncio.run(fill(tmp_path))
 
 
 async def fill(path):

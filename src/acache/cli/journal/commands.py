@@ -64,7 +64,8 @@ def requeue(
 ) -> None:
     """Make dead letters pending again, each with its old number.
 
-    A process that keeps its journal in files tries them again when it, or its successor, next opens it."""
+    Where processes share the journal one of them tries again at once; one that keeps it in files does when
+    it, or its successor, opens it the next time."""
     _check(ids, every=every)
     _settle(place, name, ids, as_json, "requeued", lambda view, letter: view.revive(letter))
 
