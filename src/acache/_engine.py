@@ -95,13 +95,14 @@ class Authority(Protocol):
 class Engine:
     """The verbs over one process's state and one authority."""
 
-    __slots__ = ("_finder", "authority", "process")
+    __slots__ = ("_finder", "_nothing_near", "authority", "process")
 
     def __init__(self, process: Process, authority: Authority) -> None:
         """Take the state and who decides about storing."""
         self.process = process
         self.authority = authority
         self._finder = authority.finder
+        self._nothing_near = process.near.store is None
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class Engine:
         process = self.process
         process.enter()
         while True:
-            entry, verdict = self.judge(key, call.policy)
+            entry, verdict = (None, MISS) if self._nothing_near else self.judge(key, call.policy)
             found = None
             finder = self._finder
             if finder is not None and (verdict is MISS or verdict is GRACE) and self._looks(key, call.policy):

@@ -29,7 +29,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 _MAGIC: Final = b"\xac\xca"  # no text in UTF-8, so no JSON, and no pickle begins like this
 _VERSION: Final = 1
 _HEADER: Final = Layout("<4sI")  # magic, version and kind of check in one; length of the body
+_SUMMED: Final = Layout("<4sII")  # the same and the checksum
 _HEADER_SIZE: Final = _HEADER.size
+_SUMMED_SIZE: Final = _SUMMED.size
 _CHECKSUM: Final = 0
 _SIGNATURE: Final = 1
 _MIN_KEY: Final = 16
@@ -150,7 +152,16 @@ class Sealer:
 
         Raises EnvelopeError, and nothing else, whatever the bytes are.
         """
-        fits = _HEADER_SIZE <= len(data) <= self._max_bytes
+        size = len(data)
+        if not self._signers and _SUMMED_SIZE <= size <= self._max_bytes:
+            # The way of nearly every remote hit: as below, in fewer steps.
+            begins, length, check = _SUMMED.unpack_from(data)
+            if begins == self._begins and length == size - _SUMMED_SIZE:
+                body = data[_SUMMED_SIZE:]
+                place = crc32(key.encode("utf-8", "surrogatepass"), crc32(data[:_HEADER_SIZE], self._begun))
+                if check == crc32(body, place):
+                    return _parsed(_READERS[_VERSION], body)
+        fits = _HEADER_SIZE <= size <= self._max_bytes
         if fits and _HEADER.unpack_from(data) == (self._begins, len(data) - self._around):
             read = _READERS[_VERSION]
         else:
@@ -162,10 +173,7 @@ class Sealer:
                 raise EnvelopeError("signature")
         elif check != self._checksum(place, body):
             raise EnvelopeError("corrupt")
-        try:
-            return read(body)
-        except Exception:  # noqa: BLE001 - a checksum can be forged, so the body can be anything
-            raise EnvelopeError("corrupt") from None
+        return _parsed(read, body)
 
     def _judge(self, data: bytes) -> Callable[[bytes], Stored]:
         # A header that this sealer would not write: say what is wrong, or what reads an older version.
@@ -187,6 +195,13 @@ class Sealer:
 
     def _checksum(self, place: bytes, body: bytes) -> bytes:
         return crc32(body, crc32(place, self._begun)).to_bytes(4, "little")
+
+
+def _parsed(read: Callable[[bytes], Stored], body: bytes) -> Stored:
+    try:
+        return read(body)
+    except Exception:  # noqa: BLE001 - a checksum can be forged, so the body can be anything
+        raise EnvelopeError("corrupt") from None
 
 
 def _signature(signer: "blake2b", place: bytes, body: bytes) -> bytes:

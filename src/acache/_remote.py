@@ -234,8 +234,9 @@ class Looks:
             looked = self._filling = Looked(self._process.drops.mark)
         for key in keys:
             looked.found[key] = None
-        for tag in tags:
-            looked.versions[tag] = None
+        if tags:
+            for tag in tags:
+                looked.versions[tag] = None
         if leads:
             return looked, self._lead(looked)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
