@@ -1,22 +1,14 @@
 """Run every scenario under many seeds, and every mutant until it is caught, in two processes."""
 
-import logging
-import multiprocessing
-import os
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from proofs._catalogue import WANTED, bugs, programs
 from proofs._figures import Figure, table
-
-T = TypeVar("T")
-R = TypeVar("R")
+from proofs._workers import spread
 
 SCHEDULERS = ("random", "pct")
 CHUNK = 40  # schedules that a worker runs before it tells
@@ -107,11 +99,11 @@ def prove(options: Namespace) -> Proof:
     last = max((chunk.seeds.stop for chunk in chunks), default=options.seed)
     proof = Proof(seeds=range(options.seed, last))
     started = time.monotonic()
-    proof.ran = list(_spread(run_chunk, chunks, options.workers, "schedules", [len(c.seeds) for c in chunks]))
+    proof.ran = list(spread(run_chunk, chunks, options.workers, "schedules", [len(c.seeds) for c in chunks]))
     proof.schedules_took = time.monotonic() - started
     started = time.monotonic()
     proof.caught = sorted(
-        _spread(catch, mutants, options.workers, "mutants", [1] * len(mutants)), key=lambda each: each.name
+        spread(catch, mutants, options.workers, "mutants", [1] * len(mutants)), key=lambda each: each.name
     )
     proof.mutants_took = time.monotonic() - started
     return proof
@@ -158,39 +150,6 @@ def catch(name: str) -> Caught:
         program=bug.program,
         seed=bug.caught_at(LIMIT),
     )
-
-
-def _spread(
-    work: Callable[[T], R], items: Sequence[T], workers: int, what: str, sizes: Sequence[int]
-) -> Iterator[R]:
-    """Yield what *work* makes of each item, in whatever order, and show how far it is."""
-    total, done, told = sum(sizes), 0, 0
-    for size, result in _results(work, list(zip(sizes, items, strict=True)), workers):
-        done += size
-        yield result
-        if total and done * 10 // total > told:
-            told = done * 10 // total
-            print(f"{done:,} of {total:,} {what}", file=sys.stderr, flush=True)
-
-
-def _results(work: Callable[[T], R], items: Sequence[tuple[int, T]], workers: int) -> Iterator[tuple[int, R]]:
-    if not workers:
-        yield from ((size, work(item)) for size, item in items)
-        return
-    # A seed replays only where sets are ordered alike, and where no single seed was asked for.
-    os.environ["PYTHONHASHSEED"] = "0"
-    os.environ.pop("ACACHE_SEED", None)
-    with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet
-    ) as pool:
-        pending = {pool.submit(work, item): size for size, item in items}
-        for future in as_completed(pending):
-            yield pending[future], future.result()
-
-
-def _quiet() -> None:
-    """Log nothing: each outage that a scenario makes would be told."""
-    logging.disable(logging.CRITICAL)
 
 
 # --- telling ----------------------------------------------------------------------------------------

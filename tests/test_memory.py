@@ -379,6 +379,7 @@ def test_a_url_names_a_store(url, entries, weight, copy):
         ("?maxentries=5", "no parameter 'maxentries': it takes max_entries"),
         ("?max_entries=5&max_entries=6", "names max_entries twice"),
         ("localhost?max_entries=5", "no host and no path"),
+        ("[", "no host and no path"),
         ("/name", "no host and no path"),
         ("#name", "no host and no path"),
     ],

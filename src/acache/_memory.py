@@ -273,8 +273,11 @@ def from_url(url: str) -> MemoryStore:
     """Return a store for `memory://?max_entries=10000&max_weight=50000000&copy=codec`, each optional.
 
     The weight is in bytes, estimated. Raises ConfigurationError for anything else in the URL."""
-    parts = urlsplit(url)
-    if parts.netloc or parts.path not in {"", "/"} or parts.fragment:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no address
+        parts = None
+    if parts is None or parts.netloc or parts.path not in {"", "/"} or parts.fragment:
         raise ConfigurationError("memory:// has no host and no path: write memory://?max_entries=10000")
     options: dict[str, Any] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):

@@ -265,6 +265,8 @@ def naming(path: Path) -> Generator[None]:
     except Damaged as error:
         msg = f"{path}: {error}; nothing was deleted: to go on without it, move it away with its -wal file"
         raise JournalFailed(msg) from error
-    except (sqlite3.Error, OSError) as error:
-        msg = f"{path}: {error}"
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        # SQLite quotes damaged text in its errors, which sqlite3 then cannot decode.
+        said = "it is damaged" if isinstance(error, UnicodeDecodeError) else str(error)
+        msg = f"{path}: {said}"
         raise JournalFailed(msg) from error
