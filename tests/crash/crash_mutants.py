@@ -6,6 +6,7 @@ from collections.abc import Callable
 from acache._flusher import Flusher
 from acache._overlay import Overlay
 from acache.errors import JournalFailed, SourceRefused, SourceUnavailable
+from acache_redis import RedisJournal
 from acache_sqlite import SQLiteJournal, _journal_folder
 from acache_sqlite._journal_folder import JournalFolder
 
@@ -87,6 +88,18 @@ def an_outage_is_a_refusal(patch) -> None:
     patch.setattr(Flusher, "_send", sent)
 
 
+def a_claim_acknowledges_all(patch) -> None:
+    """A flushed batch acknowledges everything that any process has written by then."""
+    settle = RedisJournal.settle
+
+    async def settled(self, flushed, token):
+        highest = max(flushed.values())
+        await self.acknowledge({write.key: highest async for write in self.recover()})
+        return await settle(self, flushed, token)
+
+    patch.setattr(RedisJournal, "settle", settled)
+
+
 def a_full_disk_is_ignored(patch) -> None:
     """What the journal refused is acknowledged all the same."""
     append = SQLiteJournal.append
@@ -110,6 +123,7 @@ MUTANTS: dict[str, tuple[Callable, str]] = {
         (an_orphan_goes_before_its_copy_is_durable, "one process"),
         (overlay_left_by_any_number, "one process"),
         (no_version_guard, "four processes, versions"),
+        (a_claim_acknowledges_all, "four processes, one journal"),
         (an_outage_is_a_refusal, "PostgreSQL killed"),
         (a_full_disk_is_ignored, "full disk"),
     )

@@ -2,29 +2,34 @@
 
 import asyncio
 import importlib.util
+import itertools
 import os
 import random
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
 from crash_figures import Figures
-from crash_world import Slow, SlowTable, Teller, Worker, Write, pattern, write_for_ever
+from crash_world import Slow, SlowTable, Teller, Worker, Write, behind, pattern, write_for_ever
 
+from acache import Cache, WriteBehind
 from acache.errors import JournalFailed
-from acache.protocols import WritableSource
+from acache.protocols import Journal, WritableSource
 from acache_postgres import PostgresTable
+from acache_redis import RedisJournal, RedisStore
 from acache_sqlite import SQLiteJournal
 
 KEYS = 40
 SHARED = 80  # by four processes
 WORKERS = 4
 PADDING = "x" * 4_000
-LAUNCHER = Path(__file__).parents[2] / "backends/acache-postgres/tests/postgres_server.py"
+BACKENDS = Path(__file__).parents[2] / "backends"
+POSTGRES = BACKENDS / "acache-postgres/tests/postgres_server.py"
+VALKEY = BACKENDS / "acache-redis/tests/valkey_server.py"
 ROWS = "CREATE TABLE rows (id {key} PRIMARY KEY, value bigint NOT NULL, version bigint, padding text)"
 WATCH = """
 PRAGMA journal_mode = WAL;
@@ -82,6 +87,99 @@ def fleet(folder: Path, rng: random.Random, kills: int, *, versioned: bool) -> F
     return _finished(figures, folder, path)
 
 
+# --- four processes, one journal ------------------------------------------------------------------------
+
+
+def shared(folder: Path, rng: random.Random, kills: int) -> Figures:
+    """Kill processes that share a journal in a server, and now and then the server; the others go on.
+
+    Each has keys of its own, which it also reads, and all write some keys together."""
+    figures = Figures()
+    path = _database(folder, watch="version")
+    open_ = partial(_table, path, version_column="version")
+    share = SHARED // (WORKERS + 1)
+    lanes = itertools.cycle(range(n * share, (n + 1) * share) for n in range(WORKERS))
+    common = range(WORKERS * share, SHARED)
+    with _launcher(VALKEY).valkey("--appendonly", "yes", "--appendfsync", "always") as server:
+
+        def start() -> Worker:
+            seed = rng.random()
+            return Worker(folder, partial(_write_shared, server.url, open_, next(lanes), common, seed))
+
+        workers = [start() for _ in range(WORKERS)]
+        dead: list[Worker] = []
+        while figures.kills < kills:
+            for worker in workers:
+                worker.wait_until_it_works()
+            if figures.kills % 6 == 5:
+                server.kill()
+                server.start()
+                figures.kills += 1
+            dead.append(workers.pop(0))
+            _kill_soon(dead[-1], rng, 0.2, figures)
+            workers.append(start())
+        for worker in workers:
+            _kill_soon(worker, rng, 0.03, figures)
+        end = time.monotonic_ns()
+        recovery = Worker(folder, partial(_flush_shared, server.url, open_))
+        figures.failed += not recovery.join()
+        writes = [write for worker in (*dead, *workers) for write in _heard(worker, figures)]
+        _compare(figures, writes, path, [end])
+        figures.dead += asyncio.run(_count_dead(RedisJournal(server.url)))
+        return _finished(figures, folder, path)
+
+
+@asynccontextmanager
+async def _sharing(url: str, open_: Open) -> AsyncIterator[WriteBehind]:
+    """Open the pattern over the journal in the server; what a dead process had claimed is free soon."""
+    journal = RedisJournal(url, timeout=20)
+    cache = Cache(RedisStore(url, timeout=20))
+    async with cache, open_() as table, behind(cache, table, journal=journal, claim_ttl=0.5) as rows:
+        yield rows
+
+
+async def _write_shared(url: str, open_: Open, keys: range, common: range, seed: float, tell: Teller) -> None:
+    """Write for ever, whatever becomes of the server; read back what nobody else writes."""
+    rng = random.Random(seed)
+    last = dict.fromkeys(keys, 0)
+
+    async def writer(key: int) -> None:
+        while True:
+            began = time.monotonic_ns()
+            try:
+                await rows.put(key, {"id": key, "value": began})
+            except JournalFailed:
+                tell.refused()
+                await asyncio.sleep(0.01)
+                continue
+            if key in last:
+                last[key] = began
+            tell.acknowledged(Write(key, began, began, time.monotonic_ns()), rows.backlog.pending)
+
+    async def reader() -> None:
+        while True:
+            key = rng.choice(keys)
+            floor = last[key]
+            try:
+                found = await rows.get(key)
+            except JournalFailed:
+                await asyncio.sleep(0.01)
+                continue
+            if (found["value"] if found else 0) < floor:
+                tell.stale()
+            await asyncio.sleep(0.001)
+
+    async with _sharing(url, open_) as rows:
+        await asyncio.gather(*map(writer, (*keys, *common)), reader())
+
+
+async def _flush_shared(url: str, open_: Open, tell: Teller) -> None:
+    """Flush what all of them left, once their claims have ended."""
+    del tell
+    async with _sharing(url, open_) as rows:
+        await rows.flush()
+
+
 # --- the database is killed -----------------------------------------------------------------------------
 
 
@@ -92,7 +190,7 @@ class SlowPostgres(Slow, PostgresTable):
 def postgres(folder: Path, rng: random.Random, kills: int) -> Figures:
     """Kill PostgreSQL under the flusher and start it again; then kill the process, and recover."""
     figures = Figures()
-    with _launcher().postgres(fsync="on") as server:
+    with _launcher(POSTGRES).postgres(fsync="on") as server:
         server.psql(ROWS.format(key="bigint"))
 
         def open_() -> WritableSource:
@@ -208,7 +306,10 @@ def _finished(figures: Figures, folder: Path, path: Path | None = None) -> Figur
 
 
 async def _dead_letters(folder: Path) -> int:
-    journal = SQLiteJournal(folder / "journal")
+    return await _count_dead(SQLiteJournal(folder / "journal"))
+
+
+async def _count_dead(journal: Journal) -> int:
     try:
         return sum([1 async for _ in journal.dead()])
     finally:
@@ -245,8 +346,8 @@ def _table(path: Path, *more: str, version_column: str | None = None) -> SlowTab
     return SlowTable(path, "rows", columns=["id", "value", *more], version_column=version_column)
 
 
-def _launcher():
-    spec = importlib.util.spec_from_file_location("postgres_server", LAUNCHER)
+def _launcher(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -256,6 +357,7 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "one process": (alone, 76),
     "four processes, versions": (partial(fleet, versioned=True), 60),
     "four processes, own keys": (partial(fleet, versioned=False), 60),
+    "four processes, one journal": (shared, 24),
     "PostgreSQL killed": (postgres, 4),
     "full disk": (full_disk, 2),
 }

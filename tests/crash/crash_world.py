@@ -156,9 +156,13 @@ class SlowTable(Slow, SQLiteTable):
 
 def pattern(folder: Path, source: WritableSource, **options: object) -> WriteBehind:
     """Return the pattern under test, with its journal in *folder*."""
+    return behind(Cache(), source, journal=SQLiteJournal(folder / "journal"), **options)
+
+
+def behind(cache: Cache, source: WritableSource, **options: object) -> WriteBehind:
+    """Return the pattern under test over a journal."""
     settings = {"batch_size": BATCH, "max_delay": 0.002, "max_backlog": 10_000, **options}
-    journal = SQLiteJournal(folder / "journal")
-    return WriteBehind(Cache(), source, key="row:{}", ttl=60, journal=journal, **settings)
+    return WriteBehind(cache, source, key="row:{}", ttl=60, **settings)
 
 
 async def write_for_ever(rows: WriteBehind, keys: range, tell: Teller, rng: random.Random) -> None:

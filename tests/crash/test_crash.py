@@ -29,7 +29,7 @@ def test_acknowledged_writes_survive_kill_minus_nine(tmp_path):
     figures = tmp_path / "figures.json"
     kill("--kills", "24", "--json", figures)
     scenarios = json.loads(figures.read_text())["scenarios"]
-    assert len(scenarios) == 5
+    assert len(scenarios) == 6
     for name, found in scenarios.items():
         assert found["skipped"] or found["acknowledged"] > 0, name
         assert found["skipped"] or found["deepest"] > found["batch"], name

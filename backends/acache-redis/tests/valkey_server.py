@@ -103,10 +103,12 @@ class ValkeyServer:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
                     probe.sendall(b"PING\r\n")
-                    if probe.recv(1):
+                    reply = probe.recv(64)
+                    if reply and not reply.startswith(b"-LOADING"):
                         return
             except OSError:
-                time.sleep(0.01)
+                pass
+            time.sleep(0.01)
         raise RuntimeError(Path(self._directory, "log").read_text())
 
 
