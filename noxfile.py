@@ -93,6 +93,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def fleet(session: nox.Session) -> None:
+    """Read and change keys in several processes over one server: 8,000 invalidations, nothing stale after."""
+    _sync(session, "--group=test")
+    folder = "backends/acache-redis/tests/fleet"
+    session.run("pytest", "-rP", folder, *session.posargs, env={"FLEET_ROUNDS": "500"})
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """Ask other libraries how they behave, and compare with what the comparison page says."""
     _sync(session, "--group=test", "--group=bench")

@@ -1,6 +1,7 @@
 """P1 between real processes: readers and writers of one server, and a register that knows the truth."""
 
 import asyncio
+import os
 
 import pytest
 from fleet_process import fleet, process
@@ -8,7 +9,8 @@ from fleet_process import fleet, process
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
 WAYS = ["key", "tag", "set", "writing", "commit"]
-PROCESSES, KEYS, ROUNDS = 4, 8, 160  # 4 × 2 keys × 160 = 1,280 rounds
+PROCESSES, KEYS = 4, 8
+ROUNDS = int(os.environ.get("FLEET_ROUNDS", "50"))  # of each key; `nox -s fleet` asks for thousands in all
 
 
 async def invalidated(workers, keys, rounds, ways):
