@@ -145,6 +145,27 @@ class ValkeyCluster(Servers):
         raise LookupError(slot)
 
 
+def begin_to_move(servers, slot, to):
+    """Let *slot* be on its way from its owner to *to*; return both ids, the owner first."""
+    owner = servers.owner(slot)
+    ids = [ask(server, "CLUSTER", "MYID") for server in (owner, to)]
+    ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+    ask(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+    return owner, ids[1]
+
+
+def carry(owner, to, slot):
+    """Carry the keys of *slot* over."""
+    while keys := ask(owner, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+        ask(owner, "MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
+
+
+def finish_moving(owner, to, slot, new_id):
+    """Let *to* have the slot."""
+    for server in (to, owner):
+        ask(server, "CLUSTER", "SETSLOT", slot, "NODE", new_id)
+
+
 def _who(slots):
     first, last, primary, *replicas = slots
     return first, last, primary[1], sorted(replica[1] for replica in replicas)

@@ -20,14 +20,16 @@ from acache_redis._names import channel_of
 from acache_redis._recent import Recent
 from acache_redis._resp import Command, Refused, Reply
 from acache_redis._server import Server
-from acache_redis._topology import ASK_FOR_SLOTS, Node, Redirect, Topology, redirect, slot_of
+from acache_redis._topology import ASK_FOR_SLOTS, Node, Redirect, Topology, redirect
 
 FIRST_PAUSE: Final = 0.01  # seconds before what was refused for now is asked for again, doubled each time
 LONGEST_PAUSE: Final = 0.2
 TRIES: Final = 4  # nodes that one timeout leaves time to ask for the slots
 
 Detours = dict[int, Redirect]
-"""Slots that are on their way, and where to."""
+"""By its place in an errand, where a name is to be looked for whose slot is on its way there.
+
+By name: of such a slot some are still here, and of those the other side would say that they are not."""
 
 
 @final
@@ -148,7 +150,7 @@ class Cluster:
             elif error.code == "MOVED":
                 await self._look_after(before, redirect(error, "" if owner is None else owner.host))
             elif error.code == "ASK" and errand.may_detour(place):
-                detours[slot_of(name)] = redirect(error, "" if owner is None else owner.host)
+                detours[place] = redirect(error, "" if owner is None else owner.host)
             elif error.code in {"ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY"}:
                 if error.code in {"CLUSTERDOWN", "READONLY"}:
                     await self._look_after(before)
@@ -167,7 +169,7 @@ class Cluster:
         for node, share in shares.items():
             straight: list[int] = []
             for place in share:
-                to = detours.get(slot_of(errand.names[place])) if detours else None
+                to = detours.get(place)
                 if to is None:
                     straight.append(place)
                 else:

@@ -152,7 +152,7 @@ class ClusterFeed:
     def _tell_alive(self) -> None:
         for message in self._copies.overdue(self._pace.monotonic()):
             self._tell.heard(message)
-        if self._gap or not all(ear.stands for ear in self._ears.values()):
+        if self._gap or not self._ears or not all(ear.stands for ear in self._ears.values()):
             return
         oldest = min(min(ear.ping, ear.asked) for ear in self._ears.values())
         if oldest > self._alive:

@@ -12,7 +12,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 
 from acache.errors import ConfigurationError, StoreUnavailable
 from acache_redis._acl import missing_right
-from acache_redis._resp import Reply
+from acache_redis._resp import Refused, Reply
 from acache_redis._wire import Connection as RedisConnection
 from acache_redis._wire import Wire
 
@@ -136,6 +136,8 @@ class Dialer:
     def unavailable(self, cause: BaseException, *, name: str = "") -> StoreUnavailable:
         """Return a new error about *cause*, which `bare` returned; *name*: of more than this server."""
         what = "no answer in time" if isinstance(cause, TimeoutError) else f"{type(cause).__name__}: {cause}"
+        if isinstance(cause, Refused) and cause.code in {"MOVED", "CROSSSLOT", "ASK"}:
+            what = f"it is one node of a cluster: name it as redis+cluster://… ({cause.code})"
         error = StoreUnavailable(f"{name or self.name}: {what}")
         error.__cause__ = cause
         return error
