@@ -88,11 +88,18 @@ class Cluster:
                 recent=self._recent,
                 node=node,
                 mine=partial(self._is_at, node),
+                stands=partial(self._stands_beside, node),
             )
         return server
 
     def _is_at(self, node: Node, name: bytes) -> bool:
         return self.topology is None or self.topology.owner(name) == node
+
+    def _stands_beside(self, node: Node, data: bytes) -> bool:
+        primaries = frozenset[Node]() if self.topology is None else self.topology.nodes
+        return any(
+            server.data == data for other, server in self._servers.items() if other in primaries - {node}
+        )
 
     def dialer(self, node: Node) -> Dialer:
         """Return how to reach *node*."""

@@ -60,10 +60,17 @@ class Recent:
         self._forget(now - self.window)
         return noted
 
-    def unknown_to(self, data: bytes, mine: Callable[[bytes], bool]) -> list[Sent]:
-        """Return what of the names that are *mine* was sent to other data than these."""
+    def unknown_to(
+        self, data: bytes, *, mine: Callable[[bytes], bool], stands: Callable[[bytes], bool]
+    ) -> list[Sent]:
+        """Return what of the names that are *mine* was sent to other data than these.
+
+        Not what was sent to data that another primary still has (*stands*): then the names have been
+        moved here with all that had happened to them."""
         self._forget(self._monotonic() - self.window)
-        return [sent for name, sent in self._sent.items() if sent.data not in {b"", data} and mine(name)]
+        others = {sent.data for sent in self._sent.values()} - {b"", data}
+        gone = {other for other in others if not stands(other)}
+        return [sent for name, sent in self._sent.items() if sent.data in gone and mine(name)]
 
     def _forget(self, before: float) -> None:
         while self._sent:

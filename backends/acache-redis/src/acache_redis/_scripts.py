@@ -270,8 +270,11 @@ def invalidation(command: Command) -> tuple[bytes, Command] | None:
         assert isinstance(name, bytes)  # noqa: S101 - as `Verb.on` made it
         assert isinstance(claims, bytes)  # noqa: S101
         return name, DROP.on((name, claims))
-    name = command[1] if len(command) > 1 else b""
-    return (name, command) if command[0] == b"UNLINK" and isinstance(name, bytes) else None
+    if command[0] == b"UNLINK" or (command[0] == b"SET" and b"NX" not in command):
+        name = command[1]
+        assert isinstance(name, bytes)  # noqa: S101 - as the store made it
+        return name, (b"UNLINK", name)
+    return None
 
 
 LOADS: Final[Sequence[Command]] = loads(_all)

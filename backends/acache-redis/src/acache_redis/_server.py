@@ -57,10 +57,12 @@ class Server:
         recent: Recent | None = None,
         node: Node | None = None,
         mine: Callable[[bytes], bool] = lambda _: True,
+        stands: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         """Reach what *dialer* reaches; *loads* brings the scripts that are called to a new server.
 
-        *recent*: what every new primary has to know of the names that are *mine*."""
+        *recent*: what every new primary has to know of the names that are *mine*, unless they were moved
+        to it from one that still *stands* with its data."""
         self.dialer = dialer
         self._channel = channel
         self._timeout = timeout
@@ -68,10 +70,16 @@ class Server:
         self._recent = recent
         self._node = b"" if node is None else node.id
         self._mine = mine
+        self._stands = stands
         self._reads = Lane(self._door()[0], SeparateReads if node else Reads, timeout=timeout)
         self._calls = self._line()
         self._waiting: _Line | None = None  # made when replicas are waited for: others must not wait too
         self._short = False  # there were too few replicas the last time
+
+    @property
+    def data(self) -> bytes:
+        """The replication id of the server that is told of changes; empty before there was one."""
+        return self._calls.data
 
     def read(self, names: Sequence[bytes]) -> Awaitable[list[bytes | None]]:
         """Return what will be the bytes under *names*."""
@@ -145,7 +153,7 @@ class Server:
         line.data = identity.data
         if self._recent is None or not identity.data:  # told by nobody, or by no real server
             return
-        unknown = self._recent.unknown_to(identity.data, self._mine)
+        unknown = self._recent.unknown_to(identity.data, mine=self._mine, stands=self._stands)
         if not unknown:
             return
         commands = again(unknown, self._channel, alone if self._node else bytes)
