@@ -120,6 +120,19 @@ async def test_one_row_of_a_batch_that_does_not_come_back_leaves_the_others_stor
 
 
 @pytest.mark.asyncio
+async def test_a_load_that_takes_longer_than_its_ttl_is_cached_all_the_same(open_cache, clock):
+    cache, other = await open_cache(), await open_cache()
+
+    async def slow():
+        clock.advance(8)  # the versions of its tags were read before
+        return 1
+
+    assert await cache.get_or_load("k", slow, ttl=3, tags=["t"], type=int) == 1
+    clock.advance(2)
+    assert await other.get_or_load("k", answers(2), ttl=3, beta=0, tags=["t"], type=int) == 1
+
+
+@pytest.mark.asyncio
 async def test_a_set_that_does_not_come_back_is_refused_and_what_stood_is_gone(open_cache, server):
     cache = await open_cache()
     await cache.set("k", 1, ttl=60)

@@ -269,7 +269,7 @@ class FleetLoads:
             if late:
                 versions |= await remote.versions(late, ttl=self._tag_ttl(flight.call.policy))
             ttl = self.physical_ttl(entry)
-            if ttl > self._tag_ttl(flight.call.policy):
+            if ttl > self._lifetime(flight.call.policy):
                 await remote.versions([SPACE, *entry.tags], ttl=ttl)
             if late and await remote.stamp() != stamp:
                 self._discard(flight, "a tag was invalidated while it was loaded")
@@ -352,6 +352,12 @@ class FleetLoads:
         return min(self._max_ttl, max(0.001, entry.expires - self._process.clock.monotonic()))
 
     def _tag_ttl(self, policy: Policy) -> float:
+        """Return the seconds for which versions are to live that are made before a load begins."""
+        load = self._max_ttl if policy.max_load_time is None else policy.max_load_time
+        return min(self._max_ttl, self._lifetime(policy) + load)
+
+    def _lifetime(self, policy: Policy) -> float:
+        """Return the most seconds for which an entry of this policy is of use once it is loaded."""
         if policy.ttl is None or not isinstance(policy.ttl, float):
             return self._max_ttl
         return min(self._max_ttl, policy.ttl + policy.keep)
