@@ -39,7 +39,7 @@ def caught(name: str, kills: int, seed: int) -> Figures:
     total = Figures()
     with pytest.MonkeyPatch.context() as patch:
         plant(patch)
-        for turn in range(10):
+        for turn in range(40):
             found = run(scenario, min(3, kills), seed + turn)
             found.kills += total.kills
             found.seconds += total.seconds
@@ -81,7 +81,7 @@ def plant_all(names: Iterable[str], seed: int) -> list[str]:
     """Plant these bugs in turn; return those that nothing caught."""
     escaped = []
     for name in names:
-        figures = caught(name, 40, seed)
+        figures = caught(name, 100, seed)
         verdict = figures.skipped or (
             f"caught within {figures.kills} kills" if figures.violations else "ESCAPED"
         )

@@ -168,7 +168,7 @@ def behind(cache: Cache, source: WritableSource, **options: object) -> WriteBehi
 async def write_for_ever(rows: WriteBehind, keys: range, tell: Teller, rng: random.Random) -> None:
     """Put ever greater values under every key, and read them back in between.
 
-    Odd keys rest after a write: nothing newer of theirs is there to hide one that was forgotten."""
+    All keys but every fourth rest after a write: nothing newer is there to hide what was forgotten."""
     last = dict.fromkeys(keys, 0)
 
     async def writer(key: int) -> None:
@@ -177,7 +177,7 @@ async def write_for_ever(rows: WriteBehind, keys: range, tell: Teller, rng: rand
             await rows.put(key, {"id": key, "value": began})
             last[key] = began
             tell.acknowledged(Write(key, began, began, time.monotonic_ns()), rows.backlog.pending)
-            if key % 2:
+            if key % 4:
                 await asyncio.sleep(rng.uniform(0, 0.05))
 
     async def reader() -> None:
