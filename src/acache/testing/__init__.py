@@ -1,5 +1,6 @@
 """Tools for testing code that caches, and caches. Needs no pytest."""
 
+from acache.testing.chaos import Chaos, chaotic
 from acache.testing.clock import ManualClock
 from acache.testing.explore import Exploration, Failure, ViolationFound, ViolationMissed, explore
 from acache.testing.history import History, StaleRead, Violation
@@ -10,6 +11,7 @@ from acache.testing.sim import CheckFailed, Sim
 from acache.testing.simloop import Deadlock, Livelock, SimLoop
 
 __all__ = [
+    "Chaos",
     "CheckFailed",
     "Deadlock",
     "Exploration",
@@ -27,6 +29,7 @@ __all__ = [
     "Violation",
     "ViolationFound",
     "ViolationMissed",
+    "chaotic",
     "explore",
     "override",
 ]
