@@ -14,9 +14,8 @@ class TestRedisStoreKeepsTheContract(RemoteStoreContract):
     @pytest.fixture(autouse=True)
     def _server(self, anywhere):
         self.server = anywhere
-        self.tick = (
-            0.15 if anywhere.kind in {"cluster", "sentinel"} else 0.03
-        )  # many connections are opened meanwhile
+        # Many connections are opened meanwhile, and the machine may be busy with other tests.
+        self.tick = 0.3 if anywhere.kind in {"cluster", "sentinel"} else 0.15
 
     def connect(self):
         return RedisStore(self.server.url, ping_every=0.02, timeout=20)
