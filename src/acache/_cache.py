@@ -77,13 +77,25 @@ class Cache:
         """Make a cache; nothing is connected and no event loop is needed.
 
         *store*: a URL such as "memory://?max_entries=100000", a store object, or None for a local
-        store of 10,000 entries. *near*: a local store in front of a remote one; True for a default.
-        *policy*: defaults for every call, anything but `ttl`. *max_loads*: loads of different keys
-        at once, *max_queue* more may wait. *max_staleness*: seconds that a near copy may lag.
-        *verify*: the share of hits of functions and patterns whose load is run once more in the
-        background to compare; what differs is an event `Inconsistent` and a line in the report.
-        *inherit_context*: context variables that loads get from their first caller; they belong in
-        the key. *clock*, *rng* and *ids* are for tests.
+        store of 10,000 entries. *near*: a local store (a URL or an object) in front of a remote one;
+        True for one of 10,000 entries. *namespace*: letters, digits, `_`, `.` and `-`; what keys and
+        tags of this cache live in, and the name of its figures. *policy*: defaults for every call,
+        anything but `ttl`. *codec*: how values become bytes: "msgpack" (the default), "json",
+        "pydantic", "msgpack+zstd", "json+zstd", "pickle" (with `signing_keys` only), the name of a
+        plugin's, or an object. *signing_keys*: secrets of at least 16 bytes; the first signs what is
+        stored, all verify, and what is unsigned is refused.
+        *max_loads*: loads of different keys that run at once in this process; None: any number.
+        *max_queue*: loads that may wait for their turn under `max_loads`; one more is Overloaded.
+        *max_staleness*: seconds that a near copy may lag behind the remote store. *max_ttl*: seconds
+        that the remote store keeps an entry at most, also one of `ttl=None`. *max_value_bytes*: bytes
+        of one encoded value at most; a larger one is served and not stored. *failover_window*: has no
+        effect yet. *wait_replicas*: has no effect yet. *verify*: the share of hits of functions and
+        patterns whose load is run once more in the background to compare; what differs is an event
+        `Inconsistent` and a line in the report. *inherit_context*: context variables that loads get
+        from their first caller; they belong in the key. *on_lost_invalidation*: "raise" lets
+        `invalidate` and `writing` raise InvalidationFailed where the remote store did not hear of it;
+        it is retried in any case. *clock*: what tells the time, for tests. *rng*: where chance comes
+        from, for tests. *ids*: makes 16 unique bytes, for tests.
 
         Raises ConfigurationError and its kinds."""
         self._settings = Settings(

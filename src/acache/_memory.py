@@ -45,14 +45,16 @@ def footprint(key: str, value: object) -> int:
 
 
 class MemoryStore:
-    """A `LocalStore` that holds up to *max_entries*, and up to *max_weight* where one is given.
+    """A `LocalStore` that holds a bounded number of entries, by reference.
 
-    *weigh* says what an entry weighs, from its key and value, once, when it is put: any unit, an
-    int of at least 0. Without it the weight is an estimate in bytes (`footprint`). An entry that
-    weighs more than *max_weight* is not kept. `copy="codec"` asks the cache to hand every reader a
-    value of its own, by way of its codec; the store itself holds what it is given, by reference.
+    *max_entries*: how many at most. *max_weight*: what all of them may weigh together; an entry that
+    weighs more alone is not kept; None: they are not weighed. *weigh*: says what an entry weighs, from
+    its key and value, once, when it is put: any unit, an int of at least 0; without it the weight is
+    an estimate in bytes (`footprint`). *copy*: "codec" asks the cache to hand every reader a value of
+    its own, by way of its codec. *clock*: what tells the time; may also be set while the store is
+    empty, as a cache does.
 
-    `clock` may be set while the store is empty: a cache gives its own. `on_evict`, if set, is called
+    `on_evict`, if set, is called
     with the key and the entry that had to go for want of room (not: expired, dropped, replaced); it
     must not touch the store. Entries that have expired go before any other, once they are noticed: an
     eighth of their lifetime later at most. Beside key and value an entry needs less than 300 bytes,

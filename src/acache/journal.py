@@ -15,7 +15,7 @@ class MemoryJournal:
     """Acknowledged writes of one process, lost with it. No method ever waits."""
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Make an empty journal; *clock* dates the dead letters."""
+        """Make an empty journal. *clock*: dates the dead letters."""
         self._clock = clock
         self._highest = 0
         self._pending: dict[str, dict[int, Write]] = {}  # by key, then by sequence number

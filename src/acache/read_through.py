@@ -35,11 +35,14 @@ class ReadThrough(Generic[K, V]):
         policy: Policy | None = None,
         **options: Unpack[Options],
     ) -> None:
-        """Read *source* through *cache*.
+        """Prepare; nothing is read.
 
-        *key* and *tags* are templates in which `{}` is the id, "user:{}". *type* is that of a value,
-        where a remote store holds bytes. Options are those of `Policy`; `ttl` is required. Raises
-        NoInvalidationPlan, InvalidPolicy, InvalidTemplate."""
+        *cache*: what keeps the values. *source*: where loads read. *key*: the template of the key, in
+        which `{}` is the id, "user:{}". *tags*: templates of tags, likewise. *type*: of a value, which
+        a remote store's bytes are decoded into. *policy*: a `Policy` to start from.
+
+        Options are those of `Policy`; `ttl` is required. Raises NoInvalidationPlan, InvalidPolicy,
+        InvalidTemplate."""
         self._cache = cache
         self._source = source
         self._key = one_field("key", key)

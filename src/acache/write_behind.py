@@ -67,13 +67,16 @@ class WriteBehind(ReadThrough[K, V]):
     ) -> None:
         """Take what `ReadThrough` takes, and a journal.
 
-        *type* and *id_type*: what a recovered value and id are decoded into; needed where MessagePack
-        alone would not bring them back as they are. *batch_size*: records per statement. *max_delay*:
-        seconds that a write waits for its batch. *max_backlog*: pending keys, beyond which `put`
-        waits, or raises BacklogFull with on_full="raise"; of a shared journal each process learns it
-        about once a second. *max_rate*: records per second towards the source. *claim_ttl*: seconds
-        after which other processes flush what one that died had begun to; of a shared journal. Raises
-        ConfigurationError."""
+        *journal*: where acknowledged writes wait for the source. *type*, *id_type*: what a recovered
+        value and id are decoded into; needed where MessagePack alone would not bring them back as they
+        are. *codec*: how they become bytes in the journal; MessagePack by default. *batch_size*:
+        records per statement. *max_delay*: seconds that a write waits for its batch. *max_backlog*:
+        pending keys at most; of a shared journal each process learns it about once a second.
+        *on_full*: beyond `max_backlog`, `put` waits ("wait") or raises BacklogFull ("raise").
+        *max_rate*: records per second towards the source; None: any number. *claim_ttl*: seconds after
+        which other processes flush what one that died had begun to; of a shared journal.
+
+        Raises ConfigurationError."""
         if on_full not in ("wait", "raise"):
             raise ConfigurationError(f'on_full={on_full!r} must be "wait" or "raise"')
         if batch_size < 1 or max_backlog < 1:

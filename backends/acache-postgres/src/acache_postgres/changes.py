@@ -57,10 +57,13 @@ class PostgresChanges:
     restored. Everything is the tags without a field, if each table has one, else the whole cache.
     So it is, for one table, after a TRUNCATE and after a statement that changed over 10,000 rows.
 
-    `url_or_pool` is a URL, or a pool that is lent, of which one connection is held; it must lead to
-    PostgreSQL itself, not to a pooler that hands out connections by the transaction. Every
-    `check_interval` seconds the connection and the triggers are looked after: a table that was made
-    anew, or a partition that was added, gets its triggers then."""
+    *url_or_pool*: a URL, or a pool that is lent, of which one connection is held; it must lead to
+    PostgreSQL itself, not to a pooler that hands out connections by the transaction. *cache*: what is
+    invalidated. *tables*: by table, the template or templates of the keys that a row stands for.
+    *tags*: by table, those of the tags. *timeout*: seconds for each exchange with the server.
+    *check_interval*: seconds between two looks at the connection and the triggers; a table that was
+    made anew, or a partition that was added, gets its triggers then. *rng*: where pauses before
+    reconnecting come from, for tests."""
 
     def __init__(
         self,
@@ -73,9 +76,7 @@ class PostgresChanges:
         check_interval: float = 2.0,
         rng: random.Random | None = None,
     ) -> None:
-        """Prepare; nothing is connected. *timeout*: seconds for each exchange with the server.
-
-        Raises `ConfigurationError`."""
+        """Prepare; nothing is connected. Raises `ConfigurationError`."""
         if not isinstance(url_or_pool, str) and not is_pool(url_or_pool):
             raise ConfigurationError(
                 "url_or_pool= must be a postgresql:// URL or a pool of asyncpg, "

@@ -21,6 +21,11 @@ V = TypeVar("V")
 class QuerySource(PostgresSource[K, V]):
     """Three statements of your own, with named parameters.
 
+    *database*, *timeout*, *pool_size*: as in `PostgresTable`. *load*: a SELECT of the rows of all
+    keys. *save*: the statement that writes one value. *remove*: the statement that removes one key.
+    *key*: the key's column or columns in the result of `load`. *type*: what a row is, as in
+    `PostgresTable`.
+
     - `load` runs once for all keys, which it takes as an array in `:keys`, and returns the key's
       column or columns among those of the row:
       `SELECT u.id, u.name, t.name AS team FROM users u JOIN teams t ON t.id = u.team
@@ -33,9 +38,7 @@ class QuerySource(PostgresSource[K, V]):
     - `remove` likewise for each key; with versions, a row that `load` still finds afterwards was
       refused.
 
-    `key` names the key's columns in the result, `type` says what a row is, as in `PostgresTable`;
-    `database`, `timeout` and `pool_size` too. Guards and tombstones are the statements' own
-    business. A row answers the key that it equals in Python."""
+    Guards and tombstones are the statements' own business. A row answers the key that it equals in Python."""
 
     def __init__(
         self,

@@ -24,22 +24,25 @@ A_MONTH = 30 * 86_400.0
 class PostgresTable(PostgresSource[K, V]):
     """Rows of one table by their key.
 
-    `table` is a name on the search path, or `schema.name`, as it is, without quotes. `key` names
-    the column, or the tuple of columns, that identifies a row; composite keys are tuples in the
-    same order. `type` says what a row is: dict (the default), a dataclass, a msgspec Struct, a
-    TypedDict, a NamedTuple, an attrs class or a pydantic model; its fields are the columns to read,
-    unless `columns` names fewer. JSON columns hold what JSON means, arrays are lists.
+    *database*: a `postgresql://` URL, for a pool of its own, or a pool or connection of asyncpg, which
+    is lent: never closed here, and a connection is refused for writing while its owner's transaction
+    is open. *table*: a name on the search path, or `schema.name`, as it is, without quotes. *key*: the
+    column, or the tuple of columns, that identifies a row; composite keys are tuples in the same
+    order. *type*: what a row is: dict, a dataclass, a msgspec Struct, a TypedDict, a NamedTuple, an
+    attrs class or a pydantic model; its fields are the columns to read. *columns*: fewer columns to
+    read. *version_column*: the column that guards writes, best a `bigint`. *timeout*: seconds for one
+    batch, waiting for a connection included; then its statement is cancelled on the server, which gets
+    a second for it. *pool_size*: connections of the pool that a URL makes, opened when needed.
+    *keep_tombstones*: seconds that the version of a removed row is kept. *clock*: tells when
+    tombstones are old, for tests.
 
-    With `version_column`, best a `bigint`, writes that come with versions are guarded: a row is
+    JSON columns hold what JSON means, arrays are lists. Table and columns are looked up once, and
+    again when a statement finds them changed.
+
+    With `version_column` writes that come with versions are guarded: a row is
     replaced only by a higher version, and a removed row leaves its version in the side table
     `<table>__acache_tombstones`, made when first needed, for `keep_tombstones` seconds, so that a
-    write that arrives late cannot bring the row back. Without it versions are ignored.
-
-    `database` is a `postgresql://` URL, for a pool of `pool_size` connections of its own, or a pool
-    or connection of asyncpg, which is lent: never closed here, and a connection is refused for
-    writing while its owner's transaction is open. `timeout`: seconds for one batch, waiting for a
-    connection included; then its statement is cancelled on the server, which gets a second for it.
-    Table and columns are looked up once, and again when a statement finds them changed."""
+    write that arrives late cannot bring the row back. Without it versions are ignored."""
 
     def __init__(
         self,

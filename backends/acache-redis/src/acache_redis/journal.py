@@ -52,7 +52,7 @@ class RedisJournal:
     *server*: a URL (`redis://`, `unix://`), or a client or pool of `redis.asyncio` that says where to
     connect and is never used otherwise nor closed. *name*: which of the server's journals; one per
     pattern. *timeout*: seconds that a round trip may take, counted from the call (5 unless the URL
-    says). *clock* dates dead letters; *ids* makes 16 bytes that name a request.
+    says). *clock*: dates dead letters. *ids*: makes 16 bytes that name a request.
 
     A write is as durable as the server: with `appendonly yes` and `appendfsync always` it is on the
     server's disk when it is acknowledged; with `everysec` it survives the death of the server's process

@@ -39,8 +39,9 @@ class RedisStore:
     *server*: a URL (`redis://`, `unix://`), or a client or pool of `redis.asyncio` that says where
     to connect and is never used otherwise nor closed. *timeout*: seconds a round trip may take,
     counted from the call, waiting for the one before it included (1 unless the URL says). *ping_every*:
-    seconds between the pings by which a listener learns that it has heard everything. *monotonic*,
-    *rng*, *ids*: where send times of pings, pauses before reconnecting and versions come from.
+    seconds between the pings by which a listener learns that it has heard everything. *monotonic*:
+    where send times of pings come from. *rng*: where pauses before reconnecting come from. *ids*:
+    where versions come from, 16 unique bytes.
 
     Every method raises `StoreUnavailable`, about the server but never its credentials, and may be
     cancelled at any await; what it was about to change may then be changed or not. The store may be

@@ -35,10 +35,11 @@ class SQLiteJournal:
     def __init__(
         self, directory: str | os.PathLike[str], *, spare: int = SPARE, clock: WallClock = time
     ) -> None:
-        """Prepare; touches no file. *clock* dates the dead letters.
+        """Prepare; touches no file.
 
-        *spare*: bytes of the disk that `append` leaves free and refuses to write into, because to forget
-        what was flushed takes room as well: a journal on a full disk could never shrink."""
+        *directory*: the folder, on a local disk. *spare*: bytes of the disk that `append` leaves free
+        and refuses to write into, because to forget what was flushed takes room as well: a journal on
+        a full disk could never shrink. *clock*: dates the dead letters."""
         self._spare = spare
         self._clock = clock
         self._folder = JournalFolder(Path(os.fsdecode(directory)), name=_new_name)

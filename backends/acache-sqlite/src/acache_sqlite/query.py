@@ -20,6 +20,10 @@ V = TypeVar("V")
 class QuerySource(SQLiteSource[K, V]):
     """Three statements of your own.
 
+    *database*, *timeout*: as in `SQLiteTable`. *load*: a SELECT of the rows of all keys. *save*: the
+    statement that writes one value. *remove*: the statement that removes one key. *key*: the key's
+    column or columns in the result of `load`. *type*: what a row is, as in `SQLiteTable`.
+
     - `load` runs once for all keys, which it takes as JSON in `:keys`, and returns the key's column
       or columns among those of the row:
       `SELECT u.id, u.name, t.name AS team FROM users u JOIN teams t ON t.id = u.team
@@ -30,8 +34,7 @@ class QuerySource(SQLiteSource[K, V]):
       A batch with versions reports an item whose statement changed no row as refused.
     - `remove` likewise for each key; a row that `load` still finds afterwards was refused.
 
-    `key` names the key's columns in the result, `type` says what a row is, as in `SQLiteTable`;
-    `database` and `timeout` too. Guards and tombstones are the statements' own business."""
+    Guards and tombstones are the statements' own business."""
 
     def __init__(
         self,

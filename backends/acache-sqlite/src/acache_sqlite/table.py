@@ -25,18 +25,19 @@ A_MONTH = 30 * 86_400.0
 class SQLiteTable(SQLiteSource[K, V]):
     """Rows of one table by their key.
 
-    `key` names the column, or the tuple of columns, that identifies a row; composite keys are
-    tuples in the same order. `type` says what a row is: dict (the default), a dataclass, a msgspec
-    Struct, a TypedDict, a NamedTuple, an attrs class or a pydantic model; its fields are the columns
-    to read, unless `columns` names fewer. `timeout`: seconds to wait for another connection's lock.
+    *database*: a path, a `sqlite:///` URL, or an open `aiosqlite.Connection`, which is lent: never
+    closed here, and refused for writing while its owner's transaction is open. *table*: its name.
+    *key*: the column, or the tuple of columns, that identifies a row; composite keys are tuples in
+    the same order. *type*: what a row is: dict, a dataclass, a msgspec Struct, a TypedDict, a
+    NamedTuple, an attrs class or a pydantic model; its fields are the columns to read. *columns*:
+    fewer columns to read. *version_column*: the column that guards writes. *timeout*: seconds to wait
+    for another connection's lock. *keep_tombstones*: seconds that the version of a removed row is
+    kept. *clock*: tells when tombstones are old, for tests.
 
     With `version_column` writes that come with versions are guarded: a row is replaced only by a
     higher version, and a removed row leaves its version in the side table
     `<table>__acache_tombstones`, made when first needed, for `keep_tombstones` seconds, so that a
-    write that arrives late cannot bring the row back. Without it versions are ignored.
-
-    `database` is a path, a `sqlite:///` URL, or an open `aiosqlite.Connection`, which is lent:
-    never closed here, and refused for writing while its owner's transaction is open."""
+    write that arrives late cannot bring the row back. Without it versions are ignored."""
 
     def __init__(
         self,
