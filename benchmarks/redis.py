@@ -131,18 +131,9 @@ async def hits(reads: dict[str, Read], count: int, rounds: int) -> list[Row]:
         limit = TARGETS[name][count]
         by_wall = measure.ratios(times[name], times["acache"])
         by_cpu = measure.ratios(runs[name].cpu, runs["acache"].cpu)
-        if count == 1 and name == "bare":
-            rows.append(at_least(SUITE, f"{what} vs {name}, by CPU", by_cpu[0], limit, spread=by_cpu[1]))
-            rows.append(
-                Row(suite=SUITE, name=f"{what} vs {name}", value=by_wall[0], unit="×", spread=by_wall[1])
-            )
-        else:
-            rows.append(at_least(SUITE, f"{what} vs {name}", by_wall[0], limit, spread=by_wall[1]))
-            rows.append(
-                Row(
-                    suite=SUITE, name=f"{what} vs {name}, by CPU", value=by_cpu[0], unit="×", spread=by_cpu[1]
-                )
-            )
+        # Judged by what the client's processor had to do: the other waits for whoever shares the machine.
+        rows.append(at_least(SUITE, f"{what} vs {name}, by CPU", by_cpu[0], limit, spread=by_cpu[1]))
+        rows.append(Row(suite=SUITE, name=f"{what} vs {name}", value=by_wall[0], unit="×", spread=by_wall[1]))
     return rows
 
 
@@ -194,9 +185,9 @@ async def tagged_hits(url: str, rounds: int) -> list[Row]:
             for user_id in range(KEYS):
                 await read(user_id)
         runs = {"plain": Readers(plain, 100, 10_000), "tagged": Readers(tagged, 100, 10_000)}
-        times = await measure.interleaved(runs, rounds)
-    ratio, spread = measure.ratios(times["plain"], times["tagged"])
-    return [at_least(SUITE, "100 readers, two tags vs none", ratio, 0.9, spread=spread)]
+        await measure.interleaved(runs, rounds)
+    ratio, spread = measure.ratios(runs["plain"].cpu, runs["tagged"].cpu)
+    return [at_least(SUITE, "100 readers, two tags vs none, by CPU", ratio, 0.9, spread=spread)]
 
 
 async def _until_trusted(cache: Cache) -> None:
