@@ -102,7 +102,7 @@ class ValkeyServer:
         for _ in range(500):
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
-                    probe.sendall(b"PING\r\n")
+                    probe.sendall(b"EXISTS it\r\n")  # refused while it loads, as PING need not be
                     reply = probe.recv(64)
                     if reply and not reply.startswith(b"-LOADING"):
                         return
