@@ -32,7 +32,8 @@ class Operation:
     def from_here(self) -> None:
         """Let the change outdate also what was loaded since it began, up to now.
 
-        For the end of a `writing` block, whose promise is about loads that began before it."""
+        For the moment of a commit, or the end of a `writing` block, whose promise is about loads that
+        began before it."""
         self.boundary = self._step()
 
 
