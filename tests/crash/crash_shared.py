@@ -49,24 +49,24 @@ def shared(folder: Path, rng: random.Random, kills: int) -> Figures:
             seed = rng.random()
             return Worker(folder, partial(_write_shared, server.url, open_, next(lanes), common, seed))
 
-        workers = [start() for _ in range(WORKERS)]
-        dead: list[Worker] = []
-        while figures.kills < kills:
-            for worker in workers:
-                worker.wait_until_it_works()
-            if figures.kills % 6 == 5:
-                server.kill()
-                server.start()
-                figures.kills += 1
-            dead.append(workers.pop(0))
-            kill_soon(dead[-1], rng, 0.2, figures)
-            workers.append(start())
-        for worker in workers:
-            kill_soon(worker, rng, 0.03, figures)
+        workers = [start() for _ in range(WORKERS)]  # the last ones are alive
+        try:
+            while figures.kills < kills:
+                for worker in workers[-WORKERS:]:
+                    worker.wait_until_it_works()
+                if figures.kills % 6 == 5:
+                    server.kill()
+                    server.start()
+                    figures.kills += 1
+                kill_soon(workers[-WORKERS], rng, 0.2, figures)
+                workers.append(start())
+        finally:  # or they would go on for ever
+            for worker in workers[-WORKERS:]:
+                kill_soon(worker, rng, 0.03, figures)
         end = time.monotonic_ns()
         recovery = Worker(folder, partial(_flush_shared, server.url, open_))
         figures.failed += not recovery.join()
-        writes = [write for worker in (*dead, *workers) for write in heard(worker, figures)]
+        writes = [write for worker in workers for write in heard(worker, figures)]
         compare(figures, writes, path, [end])
         figures.dead += asyncio.run(count_dead(RedisJournal(server.url)))
         return finished(figures, folder, path, {(each.key, each.value): each.ended for each in writes})

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from acache.errors import JournalFailed
+from acache.errors import JournalFailed, StoreUnavailable
 from acache.protocols import DeadLetter, Depth, Write
 from acache.testing.network import Network
 
@@ -257,13 +257,14 @@ class MemorySharedJournal:
     async def _ask(self, verb: str, step: Callable[[], T]) -> T:
         """Send the step and return its result."""
         todo, arrives = self.network.fate(verb, 1)
-        await self.network.travel(verb)
-        if self.network.down or not todo:
-            raise JournalFailed(f"the simulated network lost {verb}")
-        result = step()
-        await self.network.travel(verb)
-        if self.network.down or not arrives:
-            raise JournalFailed(f"the simulated network lost the answer to {verb}")
+        try:
+            await self.network.travel(verb)
+            self.network.check(verb, arrives=todo > 0)
+            result = step()
+            await self.network.travel(verb)
+            self.network.check(verb, arrives=arrives)
+        except StoreUnavailable as error:
+            raise JournalFailed(str(error)) from error
         return result
 
 
