@@ -17,7 +17,7 @@ from acache.testing.remote import MemoryRemote
 from acache.testing.server import MemoryServer
 from acache.testing.shared_journal import JournalServer, MemorySharedJournal
 
-SEEDS = range(30)
+SEEDS = range(20)
 KEYS = ("a", "b", "c")
 CLAIM = 0.5  # seconds
 
