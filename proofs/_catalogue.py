@@ -50,6 +50,7 @@ PARTS = {
     "testing.server:MemoryServer.commit": "lease",
     "testing.server:MemoryServer.put": "lease",
     "write_behind": "flusher",
+    "write_through": "write-through",
 }
 WANTED = ("lease", "fence", "tags", "near", "feed", "flight", "journal", "flusher")
 
@@ -141,7 +142,10 @@ def _load() -> None:
 
 def _behind() -> Iterator[Program]:
     import test_scenarios_p7 as p7
+    import test_scenarios_shared as shared
 
+    for run in shared.SCENARIOS:
+        yield Program(name=f"shared_journal_{run.__name__}", promise="P7", weight=len(shared.SEEDS), run=run)
     for make in (p7.crash_and_recovery, p7.orderly_end):
         for remote in (False, True):
             name = f"{make.__name__}_{'remote' if remote else 'local'}"
@@ -150,16 +154,29 @@ def _behind() -> Iterator[Program]:
 
 def _bugs_behind() -> Iterator[Bug]:
     import test_scenarios_p7 as p7
+    import test_scenarios_shared as shared
 
+    for plant, scenario in shared.MUTANTS.items():
+        yield Bug(
+            name=f"shared journal: {_sentence(plant)}",
+            part="journal",
+            program=f"shared_journal_{scenario.__name__}",
+            scheduler="random",
+            planted=lambda plant=plant: _patched(plant),
+        )
     marks = p7.test_a_planted_bug_is_caught.pytestmark
     for plant, scenario in next(mark.args[1] for mark in marks if mark.name == "parametrize"):
         yield Bug(
-            name=(plant.__doc__ or plant.__name__).strip().rstrip("."),
+            name=_sentence(plant),
             part="journal" if "journal" in plant.__doc__ else "flusher",
             program=f"{scenario.__name__}_local",
             scheduler="random",
             planted=lambda plant=plant: _patched(plant),
         )
+
+
+def _sentence(plant: Callable[..., object]) -> str:
+    return (plant.__doc__ or plant.__name__).strip().rstrip(".")
 
 
 @contextmanager

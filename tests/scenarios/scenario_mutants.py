@@ -207,19 +207,19 @@ mutant(
     "tags do not count",
     "tags",
     "changed_by_tag_no_near",
-    ("_finding:valid", "versions.get(tag) == version", "True"),
+    ("_finding:valid", "if versions.get(tag) != version:", "if False:"),
 )
 mutant(
     "a missing version is a match",
     "tags",
     "changed_by_tag_no_near",
-    ("_finding:valid", "versions.get(tag) == version", "versions.get(tag) in (version, None)"),
+    ("_finding:valid", "versions.get(tag) != version", "versions.get(tag) not in (version, None)"),
 )
 mutant(
     "the namespace's version does not count",
     "tags",
     "changed_by_clear_no_near",
-    ("_finding:valid", "return False", "pass"),
+    ("_finding:valid", "if versions.get(space) != stored.space:", "if False:"),
 )
 mutant(
     "the stamp is not read again after the load",
@@ -490,6 +490,30 @@ mutant(
     "batch",
     "joiners_of_a_look_at_late_tags",
     ("_remote:Looks._depart", "self._filling = None", "pass"),
+)
+
+mutant(
+    "a load that failed is joined by those who come later",
+    "errors",
+    "waiters_of_a_load_that_fails",
+    (
+        "_singleflight:Flight._end",
+        "self.registry.forget(self)",
+        "self._error is None and self.registry.forget(self)",
+    ),
+)
+mutant(
+    "alone, what an invalidation overtook is stored",
+    "void_flight register",
+    "register_alone",
+    ("_solo:Solo._keep", "elif self._process.current(flight, entry.tags):", "elif True:"),
+    ("_near:Near.put", "if not self.ledger.quiet(key, entry.tags, since=since):", "if False:"),
+)
+mutant(
+    "a tag's version does not count in a history",
+    "tags register",
+    "register_near",
+    ("_finding:valid", "if versions.get(tag) != version:", "if False:"),
 )
 
 # --- the store away ---------------------------------------------------------------------------------
