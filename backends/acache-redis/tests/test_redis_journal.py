@@ -56,6 +56,15 @@ async def test_a_request_that_is_sent_again_acts_once(server, name):
 
 
 @pytest.mark.asyncio
+async def test_an_append_that_is_sent_again_brings_nothing_back(server, name):
+    async with aclosing(RedisJournal(server.url, name=name, ids=lambda: b"the same request")) as journal:
+        await journal.append([write("a", 1)])
+        await journal.acknowledge({"a": 1})
+        await journal.append([write("a", 1)])
+        assert await pending(journal) == []
+
+
+@pytest.mark.asyncio
 async def test_journals_of_two_names_and_the_cache_share_a_server(server, name):
     async with (
         aclosing(RedisJournal(server.url, name=name)) as one,

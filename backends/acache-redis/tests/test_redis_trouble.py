@@ -289,6 +289,22 @@ async def test_an_error_of_a_callback_is_reported_and_followed_by_a_gap(server):
     assert [str(report["exception"]) for report in reports] == ["of the callback"]
 
 
+@pytest.mark.asyncio
+async def test_a_subscription_that_the_server_refuses_is_tried_again(server):
+    """As while it reads its data after a restart: no mistake of a listener's."""
+    reports, heard = [], Heard()
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+    url = server.url.replace("redis://", "redis://shop:hidden@")
+    async with Redis.from_url(server.url) as redis, aclosing(RedisStore(url)) as store:
+        await redis.execute_command("ACL", "SETUSER", "shop", "on", ">hidden", "~*", "+@all", "resetchannels")
+        async with heard.listen(store):
+            while not await redis.acl_log():  # it was refused
+                await asyncio.sleep(0.01)
+            await redis.execute_command("ACL", "SETUSER", "shop", "allchannels")
+            await heard.until([None])
+    assert reports == []
+
+
 # --- cancellation and numbers -----------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast, final
 
-from acache_redis._resp import Command, Refused, Replies, Reply, pack
+from acache_redis._resp import Command, Replies, Reply, pack
 
 
 class Connection(Protocol):
@@ -127,9 +127,6 @@ class Wire(asyncio.Protocol):
     def _push(self, replies: Sequence[Reply], pushed: Callable[[Reply], None]) -> None:
         try:
             for reply in replies:
-                if isinstance(reply, Refused):  # such as while it reads its data: another time, perhaps
-                    self._give_up(reply)
-                    return
                 pushed(reply)
         except Exception as error:  # noqa: BLE001 - of whoever listens
             report = {"message": "a listener of acache-redis failed", "exception": error}
