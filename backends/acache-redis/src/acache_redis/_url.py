@@ -107,9 +107,9 @@ def _parameters(
 
 
 def _one(hosts: tuple[tuple[str, int], ...], usual: int) -> dict[str, Any]:
-    if len(hosts) > 1:
+    (host, port), *others = hosts
+    if others:
         raise _Wrong("names several hosts: write redis+cluster:// or redis+sentinel://")
-    host, port = hosts[0]
     return {"host": host} | ({} if port == usual else {"port": port})
 
 
