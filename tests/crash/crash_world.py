@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acache import Cache, WriteBehind
+from acache.errors import SourceUnavailable
 from acache.protocols import Saved, WritableSource
 from acache_sqlite import SQLiteJournal, SQLiteTable
 
@@ -81,6 +82,7 @@ class Worker:
         end = time.monotonic() + PATIENCE
         while not enough(self.report()):
             if self._ended(os.WNOHANG) or time.monotonic() > end:
+                self.kill()
                 raise RuntimeError("a worker ended before it was killed")
             time.sleep(0.001)
 
@@ -170,11 +172,13 @@ async def write_for_ever(rows: WriteBehind, keys: range, tell: Teller, rng: rand
 
     All keys but every fourth rest after a write: nothing newer is there to hide what was forgotten."""
     last = dict.fromkeys(keys, 0)
+    older = {0}  # than the last of their key: of others, a value that began earlier may be the newer one
 
     async def writer(key: int) -> None:
         while True:
             began = time.monotonic_ns()
             await rows.put(key, {"id": key, "value": began})
+            older.add(last[key])
             last[key] = began
             tell.acknowledged(Write(key, began, began, time.monotonic_ns()), rows.backlog.pending)
             if key % 4:
@@ -184,8 +188,13 @@ async def write_for_ever(rows: WriteBehind, keys: range, tell: Teller, rng: rand
         while True:
             key = rng.choice(keys)
             floor = last[key]
-            found = await rows.get(key)
-            if (found["value"] if found else 0) < floor:
+            try:
+                found = await rows.get(key)
+            except SourceUnavailable:
+                await asyncio.sleep(0.01)
+                continue
+            value = found["value"] if found else 0
+            if value < floor and value in older:
                 tell.stale()
             await asyncio.sleep(0)
 

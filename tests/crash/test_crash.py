@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 
 RUNNER = Path(__file__).with_name("crash_runner.py")
-QUICK = [
-    "acknowledge_before_journal",
-    "range_acknowledgement",
-    "no_version_guard",
-]  # the others: nox -s crash
+QUICK = ["acknowledge_before_journal", "range_acknowledgement"]  # the others: nox -s crash -- --mutants
 
 SLOW_MODES = {"PYTHONDEVMODE", "PYTHONASYNCIODEBUG"}  # hundreds of processes start and end here
 
