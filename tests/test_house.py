@@ -89,6 +89,7 @@ REFUSED = {
     "a path of somebody's machine": re.compile(r"(?<![\w.])/(?:home|root|Users)/[\w.]"),
     "a note to finish it later": re.compile("TO" + "DO|FIX" + "ME"),
     "a stub": re.compile("NotImplemented" + "Error"),
+    "a package host": re.compile(r"\b(?:py" + r"pi\.org|files\.python" + r"hosted)"),
     "a trace of a merge": re.compile("^(?:<{7}|>{7}|={7}) ", re.MULTILINE),
 }
 
