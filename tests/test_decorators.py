@@ -627,3 +627,21 @@ async def test_every_hit_is_counted_and_one_in_1024_is_timed(cache, get_user):
     assert row.stats.hits == 3000
     assert cache._engine.process.tallies[row.name].hit_time.count == 2
     assert get_user.calls == [(1, "Ann", False)]
+
+
+@pytest.mark.asyncio
+async def test_more_arguments_than_are_remembered_keep_their_keys(cache, monkeypatch):
+    monkeypatch.setattr("acache._key_memo.LIMIT", 2)
+    loaded = []
+
+    @cache.cached("sum:{a}:{b}", ttl=60)
+    async def add(a: int, b: int) -> int:
+        loaded.append((a, b))
+        return a + b
+
+    pairs = [(a, b) for a in (-1, 0, 1, 2) for b in (-1, 0, 1, True)]
+    for _ in range(2):
+        for a, b in pairs:
+            assert await add(a, b) == a + b
+            assert await cache.get(add.key(a, b)) == a + b
+    assert len(loaded) == len({add.key(a, b) for a, b in pairs}) == 12

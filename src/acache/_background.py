@@ -10,22 +10,23 @@ T = TypeVar("T")
 class Background:
     """Tasks of two kinds: those that closing may cancel, and those that it waits for."""
 
-    __slots__ = ("_must_end", "_tasks", "loop")
+    __slots__ = ("_must_end", "loop", "tasks")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start with none."""
         self.loop = loop
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        """Those that closing cancels; who puts one in takes it out when it ends."""
         self._must_end: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         """How many are under way."""
-        return len(self._tasks) + len(self._must_end)
+        return len(self.tasks) + len(self._must_end)
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Own a task that closing cancels."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run *work* as a task that closing cancels."""
@@ -60,7 +61,7 @@ class Background:
 
     async def aclose(self) -> None:
         """Cancel what may be cancelled, wait for the rest; afterwards no task is left."""
-        while self._tasks or self._must_end:
-            for task in self._tasks:
+        while self.tasks or self._must_end:
+            for task in self.tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks | self._must_end)
+            await asyncio.wait(self.tasks | self._must_end)

@@ -272,6 +272,9 @@ class Cache:
 
         *type* is what the value shall be decoded into, where a remote store holds bytes."""
         name = checked(key)
+        entry = self._engine.glance(name, self._direct)
+        if entry is not None:
+            return entry.value
         found = await self._engine.look([name], type, self._direct)
         return found.get(name, default)
 

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, 
 
 from acache._engine import Engine
 from acache._entry import Entry
-from acache._key_memo import memo_expression
+from acache._key_memo import memoised
 from acache._keys import Template, finish, key_template
 from acache._policy import Options, Policy, plan, unique
 from acache._process import Arrival, Call
@@ -200,7 +200,7 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
     def BIND(INSTANCE):
         async def WRAPPER(DEFINITION):
             nonlocal LEFT, ROUNDS
-            KEY = KEY_EXPRESSION
+            KEY = KNOWN_KEY
             ENTRY = LOOKUP(KEY)
             if (
                 ENTRY is not None
@@ -218,6 +218,7 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
                 ARRIVAL = JOINING(KEY)
                 if ARRIVAL is not None and (ARRIVAL := await ARRIVAL) is not None:
                     return ARRIVAL.value
+            REMEMBER_KEY
             return await MISS(KEY, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION)
         def KEY_OF(DEFINITION):
             return FINISH(KEY_EXPRESSION)
@@ -240,12 +241,17 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
 def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> Any:
     names = shape.names()
     bound = shape.instance is not None
+    key = names.fresh("key")
+    known, remember = memoised(wiring.keys, shape, names, key)
     each_tag = (f"{tag.expression(shape, names)}, " for tag in wiring.tags)
     source = {
         "DEFINITION": shape.definition(names, bound=bound),
         "FORWARD": shape.forward(bound=bound),
         "FORWARD_ALL": shape.forward(),
-        "KEY_EXPRESSION": memo_expression(wiring.keys, shape, names),
+        "KEY": key,
+        "KNOWN_KEY": known,
+        "REMEMBER_KEY": remember,
+        "KEY_EXPRESSION": wiring.keys.expression(shape, names),
         "TAGS_EXPRESSION": "".join(("(", *each_tag, ")")),
         "INSTANCE": shape.instance or names.fresh("instance"),
     }

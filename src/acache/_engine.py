@@ -482,6 +482,18 @@ class Engine:
 
     # --- without a loader ---------------------------------------------------------------------------
 
+    def glance(self, key: str, tally: Tally) -> Entry | None:
+        """Return what is near of *key*, counted as a hit, if it is fresh; else it takes a `look`."""
+        process = self.process
+        process.enter()
+        now = process.clock.monotonic()
+        entry = process.near.get(key, now) if process.enabled else None
+        if entry is None or now >= entry.fresh_until:
+            return None
+        entry.used = True
+        tally.hits += 1
+        return entry
+
     async def look(self, keys: Sequence[str], type: object, tally: Any) -> dict[str, Any]:
         """Return the values of those of *keys*, each named once, that are cached and fresh."""
         process = self.process
@@ -555,4 +567,5 @@ class Engine:
             await process.background.aclose()
             await self.authority.aclose()
             await process.background.aclose()
+            process.deadlines.close()
         process.loop = None

@@ -74,7 +74,7 @@ class FleetLoads:
         """Drive a registered flight by a task of its own."""
         process = self._process
         context = process.load_context() if process.inherit else process.context.copy()
-        launch(flight, lambda: self._run(flight), context=context, keep=process.background.keep)
+        launch(flight, lambda: self._run(flight), context=context, tasks=process.background.tasks)
 
     async def _run(self, flight: CacheFlight) -> Arrival:
         found = flight.found

@@ -4,18 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 
 from acache._batching import Batch
+from acache._deadlines import Deadline
 from acache._loading import LOADING, NOT_MODIFIED, Loading, current
 from acache._policy import Failed, Loaded, Outcome, settle, unique
 from acache._process import CacheFlight, Call, Group, Process
-from acache._singleflight import Node, begin, copied
+from acache._singleflight import Node, begin, begun, copied
 from acache._stats import Tally
 from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import Event, LoadEnded, LoadFailed, LoadStarted, RefreshFailed
+
+UNTOLD: Final = nullcontext()
 
 Take = Callable[[CacheFlight], Outcome]
 """Takes one flight's outcome from the answer of a batch."""
@@ -158,47 +161,54 @@ class Loader:
         key: str,
         keys: tuple[str, ...],
     ) -> Outcome:
-        process = self._process
-        slots = process.slots
-        limit = call.policy.max_load_time
+        slots = self._process.slots
         try:
-            async with nullcontext() if slots is None or nested else slots.taken(node):
-                token = LOADING.set(said)
-                born = process.clock.monotonic()
-                call.tally.loads += 1
-                scope = asyncio.timeout(None)
-                try:
-                    async with scope:
-                        if limit is not None:
-                            # A cancelled timer stays in the loop: it must not hold this load's context.
-                            process.context.run(scope.reschedule, process.flights.loop.time() + limit)
-                        with self._told(call.tally.name, keys) if process.observers else nullcontext():
-                            value = await begin(load, key)
-                except TimeoutError as error:
-                    if not scope.expired():
-                        raise
-                    message = (
-                        f"the load of {key!r} took longer than max_load_time={limit:g} s and was cancelled"
-                    )
-                    raise LoadTimeout(message) from error
-                finally:
-                    said.over = True
-                    LOADING.reset(token)
-            delta = process.clock.monotonic() - born
-            tags = said.all_tags
+            if slots is None or nested:
+                loaded = await self._timed(load, call, said, key=key, keys=keys)
+            else:
+                async with slots.taken(node):
+                    loaded = await self._timed(load, call, said, key=key, keys=keys)
         except BaseException as error:
             failure = failure_of(error, key)
             if failure is None:
                 raise
             call.tally.errors += 1
             return Failed(error=failure)
-        call.tally.load_time.add(delta)
+        call.tally.load_time.add(loaded.delta)
+        return loaded
+
+    async def _timed(
+        self,
+        load: Callable[[], Awaitable[object]],
+        call: Call,
+        said: Loading,
+        *,
+        key: str,
+        keys: tuple[str, ...],
+    ) -> Loaded:
+        process = self._process
+        limit = call.policy.max_load_time
+        token = LOADING.set(said)
+        born = process.clock.monotonic()
+        call.tally.loads += 1
+        deadline = Deadline(process.deadlines, limit)
+        try:
+            with deadline, self._told(call.tally.name, keys) if process.observers else UNTOLD:
+                value = await begun(load, key)
+        except TimeoutError as error:
+            if not deadline.expired:
+                raise
+            message = f"the load of {key!r} took longer than max_load_time={limit:g} s and was cancelled"
+            raise LoadTimeout(message) from error
+        finally:
+            said.over = True
+            LOADING.reset(token)
         return Loaded(
             value=value,
             born=born,
-            delta=delta,
+            delta=process.clock.monotonic() - born,
             ttl=said.ttl,
-            tags=tags,
+            tags=said.all_tags,
             skip=said.skipped,
             not_modified=value is NOT_MODIFIED,
         )

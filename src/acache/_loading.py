@@ -51,6 +51,8 @@ class Loading:
     def all_tags(self) -> tuple[str, ...]:
         """The tags of the call, then the added ones; TypeError or InvalidKey for what can be none."""
         late = self._tags.difference(self._declared)
+        if not late:
+            return self._declared
         return (*self._declared, *sorted(finish(check_key(tag, what="tag")) for tag in late))
 
     @property

@@ -316,8 +316,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     not_modified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Struct, frozen=True, kw_only=True):
     """How a load ended without a value."""
 
     error: BaseException

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from acache._background import Background
 from acache._batching import Batcher
+from acache._deadlines import Deadlines
 from acache._entry import Entry
 from acache._ledger import Ledger
 from acache._loading import LOADING
@@ -180,6 +181,7 @@ class Process:
         self.loop = loop
         self.flights: Flights[CacheFlight] = Flights(loop)
         self.background: Background = Background(loop)
+        self.deadlines: Deadlines = Deadlines(loop, self.context)
         self.loads: Batcher[Any, Any] = Batcher(
             loop=loop, keep=self.background.keep, context=self.load_context
         )

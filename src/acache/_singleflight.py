@@ -238,20 +238,25 @@ def launch(
     run: Callable[[], Coroutine[Any, Any, T]],
     *,
     context: Context,
-    keep: Callable[[asyncio.Task[Any]], object],
+    tasks: set[asyncio.Task[Any]],
 ) -> None:
     """Drive *flight* by a task of its own that lands it with what *run* returns or raises.
 
-    *keep* takes ownership of the task. The flight is already registered: an eager task may finish
-    before this returns."""
+    The task is among its owner's *tasks* until it ends. The flight is already registered: an eager task
+    may finish before this returns."""
     context.run(INSIDE.set, flight)
     task = flight.registry.loop.create_task(_drive(flight, run), context=context)
     if not flight.over:
         flight.driven_by(task.cancel)
     if not task.done():
-        keep(task)
-        # The net under a task that is cancelled before its first step.
-        task.add_done_callback(lambda _: flight.crash(_cancelled(flight.key)))
+        tasks.add(task)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            tasks.discard(task)
+            if not flight.over:  # the net under a task that is cancelled before its first step
+                flight.crash(_cancelled(flight.key))
+
+        task.add_done_callback(ended)
 
 
 async def _drive(flight: Flight[T], run: Callable[[], Coroutine[Any, Any, T]]) -> None:
@@ -329,7 +334,7 @@ class Singleflight:
         if flight is None:
             flight = Flight[T](key, flights)
             flights.add(flight)
-            launch(flight, lambda: begin(load, key), context=copy_context(), keep=self._own)
+            launch(flight, lambda: begin(load, key), context=copy_context(), tasks=self._tasks)
         return await flight.join(timeout)
 
     def forget(self, key: str) -> None:
@@ -337,10 +342,6 @@ class Singleflight:
         flight = self._flights.get(key) if self._flights is not None else None
         if flight is not None:
             flight.registry.forget(flight)
-
-    def _own(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _here(self) -> Flights[Flight[Any]]:
         loop = running_loop()
@@ -352,15 +353,20 @@ class Singleflight:
         return self._flights
 
 
-async def begin(load: Callable[[], Awaitable[T]], name: str) -> T:
-    """Return what *load* does; TypeError for one that is not async, in the words of its caller."""
+def begun(load: Callable[[], Awaitable[T]], name: str) -> Awaitable[T]:
+    """Return what *load* does, to be awaited; TypeError for one that is not async, in its caller's words."""
     made = load()
     if not isawaitable(made):
         raise TypeError(
             f"the loader of {name!r} returned {type(made).__name__}, which cannot be awaited: pass an"
             " async function"
         )
-    return await made
+    return made
+
+
+async def begin(load: Callable[[], Awaitable[T]], name: str) -> T:
+    """Return what *load* returns; TypeError as `begun`."""
+    return await begun(load, name)
 
 
 def running_loop() -> asyncio.AbstractEventLoop:

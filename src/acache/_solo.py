@@ -48,7 +48,7 @@ class Solo:
                 flight,
                 lambda: self._fly(flight),
                 context=process.load_context(),
-                keep=process.background.keep,
+                tasks=process.background.tasks,
             )
             return
         flight.driven_by(self._loader.join_batch(flight, partial(self._landed, flight)).leave)
