@@ -3,66 +3,73 @@
 import argparse
 import asyncio
 import importlib
-import json
-import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 
+from benchmarks._charts import draw
+from benchmarks._machine import Machine
+from benchmarks._record import compared, read, written
 from benchmarks._table import Row, render
 
-SUITES = ("memory", "eviction", "redis", "stampede", "sql", "journal")
-PEERS = (
-    "acache-core",
-    "async-lru",
-    "cachebox",
-    "cachetools",
-    "asyncstdlib",
-    "theine",
-    "aiocache",
-    "cashews",
-    "redis",
-    "asyncpg",
-    "aiosqlite",
-)
+SUITES = {
+    "memory": "benchmarks.memory",
+    "singleflight": "benchmarks.singleflight",
+    "eviction": "benchmarks.eviction",
+    "redis": "benchmarks.redis",
+    "stampede": "benchmarks.stampede",
+    "sql": "benchmarks.sql",
+    "journal": "benchmarks.journal",
+    "import": "benchmarks.import_time",
+    "scale": "benchmarks.scale",
+}
 
 
 def main() -> int:
     """Run the suites that were named and print their table."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("suites", nargs="+", choices=[name for name in SUITES if _exists(name)])
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds per figure")
-    parser.add_argument("--traces", type=Path, help="a folder of access traces for eviction")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    options = parser.parse_args()
-    print(
-        f"CPython {platform.python_version()} on {platform.machine()}; {', '.join(_versions())}", flush=True
-    )
+    options = _options()
+    machine = Machine.here()
+    print(machine, flush=True)
     rows: list[Row] = []
-    for name in options.suites:
+    for name in options.suites or ([] if options.draw else SUITES):
+        started = perf_counter()
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += asyncio.run(importlib.import_module(f"benchmarks.{name}").run(options))
-    print(render(rows))
+        rows += asyncio.run(importlib.import_module(SUITES[name]).run(options))
+        print(f"  {perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    if rows:
+        print(render(rows))
     if options.json:
-        figures = {"python": platform.python_version(), "rows": [row.as_dict() for row in rows]}
-        options.json.write_text(json.dumps(figures, indent=2))
+        written(options.json, machine, rows)
+    if options.compare:
+        print(compared(read(options.compare)[1], rows))
+    if options.plots:
+        old, recorded = machine, list(rows)
+        for path in options.draw:
+            old, more = read(path)
+            recorded += more
+        for path in draw(recorded, options.plots, old if options.draw else machine):
+            print(f"drew {path}", file=sys.stderr)
     failed = [row for row in rows if row.passed is False]
     print(f"{sum(row.passed is True for row in rows)} PASS, {len(failed)} FAIL")
     return 0
 
 
-def _exists(name: str) -> bool:
-    return (Path(__file__).parent / f"{name}.py").exists()
-
-
-def _versions() -> list[str]:
-    found = []
-    for name in PEERS:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return found
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"{', '.join(SUITES)}; all by default")
+    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds per figure")
+    parser.add_argument("--traces", type=Path, help="a folder of access traces for eviction")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument("--compare", type=Path, metavar="OLD", help="print what changed since this file")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the figures, as docs/benchmarks")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FILE", nargs="+", default=[], help="draw these recorded figures, too"
+    )
+    options = parser.parse_args()
+    unknown = [name for name in options.suites if name not in SUITES]
+    if unknown:
+        parser.error(f"there is no suite {unknown[0]!r}; there are {', '.join(SUITES)}")
+    return options
 
 
 if __name__ == "__main__":

@@ -1,132 +1,34 @@
-"""The memory store: its hit ratio beside LRU's, its speed, its pauses, its memory.
-
-Access traces are read from the folder that `--traces` names, one key per line, `NAME.txt.gz`; without
-one the made patterns stand alone."""
+"""The memory store: its hit ratio, its speed, its pauses, its memory."""
 
 import argparse
 import gc
-import gzip
 import subprocess
 import sys
-from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from itertools import accumulate, chain
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
-from random import Random
-from statistics import fmean
 from time import monotonic, thread_time
 
 from acache import Cache
 from acache._entry import Entry
 from acache._memory import MemoryStore
 from acache.testing import ManualClock
+from benchmarks import _hit_ratio
 from benchmarks import _measure as measure
-from benchmarks._table import Row, at_least, at_most
+from benchmarks._hit_ratio import Trace, zipf
+from benchmarks._table import Row, at_most
 
 SUITE = "eviction"
-CAPACITIES = {
-    "multi1": (200, 500, 1000),
-    "multi3": (500, 1000, 3000),
-    "sprite": (100, 500, 1000),
-    "cpp": (50, 100, 500),
-    "web12": (500, 2000, 6000),
-    "loop": (250, 500, 1000),
-    "zigzag": (500, 1000),
-}
-CLASSIC = {"loop", "zigzag"}  # made to break policies: beside the mean
 MILLION = 1_000_000
 SLICE = 1_000  # entries that one call reclaims
-Trace = Sequence[str]
 
 
 async def run(options: argparse.Namespace) -> list[Row]:
     """Return every row of the suite."""
-    rows = list(patterns())
-    if options.traces:
-        rows += traces(options.traces)
+    rows = _hit_ratio.run(options.traces)
     rows += await speed(options.rounds)
     rows += pauses()
     rows.append(at_most(SUITE, "1M entries with ttl: beside key and value", memory(), 300, unit="B each"))
     return rows
-
-
-# --- hit ratio --------------------------------------------------------------------------------------
-
-
-def acache_hits(trace: Trace, capacity: int) -> int:
-    """Return how many reads of *trace* find their key."""
-    store, hits = MemoryStore(capacity), 0
-    for key in trace:
-        entry = store.lookup(key)
-        if entry is None:
-            store.put(key, Entry(key))
-        else:
-            entry.used = True
-            hits += 1
-    return hits
-
-
-def lru_hits(trace: Trace, capacity: int) -> int:
-    """Return how many reads of *trace* would find their key in an LRU cache."""
-    order: OrderedDict[str, None] = OrderedDict()
-    hits = 0
-    for key in trace:
-        if key in order:
-            order.move_to_end(key)
-            hits += 1
-        else:
-            if len(order) >= capacity:
-                order.popitem(last=False)
-            order[key] = None
-    return hits
-
-
-def compared(name: str, trace: Trace, capacity: int, *, at_most_below: float) -> Row:
-    """Return how many points of hit ratio acache is above LRU."""
-    ours = 100 * acache_hits(trace, capacity) / len(trace)
-    lru = 100 * lru_hits(trace, capacity) / len(trace)
-    told = f"{name}@{capacity}: acache {ours:.1f} %, LRU {lru:.1f} %"
-    return at_least(SUITE, told, ours - lru, -at_most_below, unit="points")
-
-
-def traces(folder: Path) -> list[Row]:
-    """Compare on every trace at every capacity, and on the mean over the real ones."""
-    rows = []
-    real = []
-    for name, capacities in CAPACITIES.items():
-        trace = gzip.decompress((folder / f"{name}.txt.gz").read_bytes()).decode().split()
-        for capacity in capacities:
-            row = compared(name, trace, capacity, at_most_below=5 if name == "zigzag" else 2)
-            rows.append(row)
-            if name not in CLASSIC:
-                real.append(row.value)
-    return [
-        *rows,
-        at_least(SUITE, f"mean over the {len(real)} real rows, above LRU", fmean(real), 2, unit="points"),
-    ]
-
-
-def zipf(reads: int, keys: int, seed: int = 1) -> list[str]:
-    """Return reads of *keys* keys, the n-th most popular with a weight of 1/n."""
-    rng = Random(seed)
-    names = [f"user:{number}" for number in rng.sample(range(keys), keys)]
-    weights = list(accumulate(1 / rank for rank in range(1, keys + 1)))
-    return [names[bisect_left(weights, rng.random() * weights[-1])] for _ in range(reads)]
-
-
-def patterns() -> Iterator[Row]:
-    """Compare on patterns that are known to break one policy or another."""
-    popular = zipf(300_000, 100_000)
-    yield compared("zipf(1.0)", popular, 10_000, at_most_below=2)
-    scans = chain.from_iterable((key, f"scan:{number}") for number, key in enumerate(popular[:100_000]))
-    yield compared("zipf beside a scan", list(scans), 5_000, at_most_below=2)
-    for gap in (50, 500, 900):
-        twice = [f"{number}" for n in range(50_000) for number in (n, n - gap)]
-        yield compared(f"every key twice, {gap} keys apart", twice, 2_000, at_most_below=2)
-    yield compared("loop over 1,100 keys", [f"{n % 1_100}" for n in range(100_000)], 1_000, at_most_below=2)
-    turning = [*range(2_000), *range(1_999, -1, -1)]
-    yield compared("zigzag over 2,000 keys", [f"{n}" for n in turning * 20], 1_000, at_most_below=5)
 
 
 # --- speed ------------------------------------------------------------------------------------------
