@@ -176,6 +176,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "-m", "proofs", "fuzz", *session.posargs)
 
 
+@nox.session
+def failover(session: nox.Session) -> None:
+    """Kill primaries of a cluster and under sentinels, some 75 times under load, and count what it cost."""
+    _sync(session, "--group=test")
+    session.run("python", "backends/acache-redis/tests/failover_runner.py", *session.posargs)
+
+
 def _sync(session: nox.Session, *groups: str) -> None:
     """Bring the session's environment to exactly the workspace and *groups*."""
     place = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
