@@ -80,10 +80,10 @@ def quiet(loop):
     loop.set_exception_handler(handle)
 
 
-async def refusal(url):
+async def refusal(url, timeout=20):
     """Return what the store says when it cannot connect."""
     quiet(asyncio.get_running_loop())
-    async with aclosing(RedisStore(url, timeout=20)) as store:
+    async with aclosing(RedisStore(url, timeout=timeout)) as store:
         with pytest.raises(StoreUnavailable) as caught:
             await store.get_many([KEY])
     return str(caught.value)
@@ -130,4 +130,4 @@ async def test_a_server_that_wants_a_certificate_gets_the_one_that_is_named(a_se
 
 
 async def test_a_server_that_speaks_no_tls_is_an_error_of_the_store(a_server):
-    assert "rediss://127.0.0.1" in await refusal(f"rediss://127.0.0.1:{a_server.port}")
+    assert "rediss://127.0.0.1" in await refusal(f"rediss://127.0.0.1:{a_server.port}", timeout=0.5)
