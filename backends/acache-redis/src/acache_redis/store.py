@@ -1,6 +1,6 @@
-"""A remote store in one Redis or Valkey server: bytes, claims and a feed. Knows nothing of values.
+"""A remote store in Redis or Valkey: bytes, claims and a feed. Knows nothing of values.
 
-Everything goes over three connections of its own per process and event loop, opened when first
+Everything goes over three connections of its own per process, event loop and server, opened when first
 used: one for reads, one for everything else, one to listen. No pool, so no limit of one to meet.
 
 Where a key or tag is, on one server or on which one of many, a `Home` knows.
@@ -34,9 +34,10 @@ T = TypeVar("T")
 
 @final
 class RedisStore:
-    """Bytes, claims and a feed in one Redis or Valkey server (6.2 or newer).
+    """Bytes, claims and a feed in a Redis or Valkey server, or a cluster of them (6.2 or newer).
 
-    *server*: a URL (`redis://`, `unix://`), or a client or pool of `redis.asyncio` that says where
+    *server*: a URL (`redis://`, `unix://`, `redis+cluster://`, `redis+sentinel://`, each with TLS if
+    `rediss` stands for `redis`), or a client or pool of `redis.asyncio` that says where
     to connect and is never used otherwise nor closed. *timeout*: seconds a round trip may take,
     counted from the call, waiting for the one before it included (1 unless the URL says). *ping_every*:
     seconds between the pings by which a listener learns that it has heard everything. *monotonic*:
@@ -259,9 +260,10 @@ class RedisStore:
 
 
 def from_url(url: str) -> RedisStore:
-    """Return the store that a `redis://` or `unix://` URL names.
+    """Return the store that a URL names: of one server, a cluster, or what sentinels watch.
 
-    Parameters: `timeout` in seconds, `db`, `client_name`. Raises `ConfigurationError`, never
+    Parameters: `timeout` in seconds, `db`, `client_name`, `sentinel_username`, `sentinel_password`, and
+    with TLS `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_password`. Raises `ConfigurationError`, never
     quoting the URL.
     """
     try:

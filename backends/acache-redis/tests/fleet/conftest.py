@@ -13,7 +13,12 @@ from valkey_server import valkey
 
 
 @pytest.fixture(scope="module")
-def server():
+def server(request):
+    """One server, unless the test is marked with `fleet_process.everywhere`."""
+    kind = getattr(request, "param", "valkey")
+    if kind != "valkey":
+        yield request.getfixturevalue({"cluster": "a_cluster", "sentinel": "a_watched_primary"}[kind])
+        return
     with valkey() as running:
         yield running
 

@@ -9,8 +9,12 @@ import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
 from valkey_server import environment
 
+everywhere = pytest.mark.parametrize(
+    "server", ["valkey", "cluster", "sentinel"], indirect=True, scope="module"
+)
 WORKER = Path(__file__).with_name("fleet_worker.py")
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 
 import pytest
-from fleet_process import fleet, process
+from fleet_process import everywhere, fleet, process
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
@@ -31,6 +31,7 @@ async def invalidated(workers, keys, rounds, ways):
     return total
 
 
+@everywhere
 @pytest.mark.parametrize("near", [False, True], ids=["no near", "near"])
 async def test_p1_no_read_is_stale_after_an_invalidation_in_another_process_returned(server, register, near):
     versions = register(KEYS)
@@ -72,6 +73,7 @@ async def test_p1_near_copies_of_a_process_that_was_paused_are_not_trusted_when_
         assert found["stale"] == 0
 
 
+@everywhere
 async def test_a_writer_that_is_killed_inside_its_block_leaves_nothing_stale(server, register):
     versions = register(1)
     options = {"register": versions.path, "claim": 1.0, "namespace": "killed"}

@@ -6,12 +6,13 @@ import sys
 from textwrap import dedent
 
 import pytest
-from fleet_process import fleet, process
+from fleet_process import everywhere, fleet, process
 from valkey_server import environment
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
 
+@everywhere
 async def test_p2_eight_processes_with_a_hundred_readers_each_load_a_cold_key_once(server):
     async with fleet(8, server.url) as workers:
         for number in range(3):
