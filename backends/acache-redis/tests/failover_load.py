@@ -167,7 +167,7 @@ async def kill_primary_of_cluster(servers, number, last):
     primaries = await asyncio.to_thread(servers.primaries)
     primary = primaries[number % len(primaries)]
     [replica] = await asyncio.to_thread(servers.replicas_of, primary)
-    await _die(primary, last)
+    await _die(primary, replica, last)
     await asyncio.to_thread(until, lambda: facts(replica, "INFO", "replication")["role"] == "master")
     await asyncio.to_thread(primary.start)
     await asyncio.to_thread(servers.settle)
@@ -177,18 +177,21 @@ async def kill_watched_primary(servers, _, last):
     """The same where sentinels watch."""
     primary = await asyncio.to_thread(servers.primary)
     [replica] = [server for server in servers if server is not primary]
-    await _die(primary, last)
+    await _die(primary, replica, last)
     await asyncio.to_thread(until, lambda: facts(replica, "INFO", "replication")["role"] == "master")
     await asyncio.to_thread(primary.start)
     await asyncio.to_thread(ask, primary, "REPLICAOF", "127.0.0.1", replica.port)
     await asyncio.to_thread(servers.settle)
 
 
-async def _die(primary, last):
+async def _die(primary, replica, last):
+    """Kill *primary*; what it did at last its replica never hears of."""
+    replica.pause()  # or it would come back at once
     await asyncio.to_thread(ask, primary, "CLIENT", "KILL", "TYPE", "replica")
     last()
     await asyncio.sleep(UNREPLICATED)
     primary.kill()
+    replica.resume()
 
 
 async def survive(servers, kill, failovers, *, window=30.0, wait_replicas=0, progress=lambda outcome: None):

@@ -39,7 +39,7 @@ def main(arguments):
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cluster", type=int, default=20, help="fail-overs of a cluster in each way (20)")
     options.add_argument("--sentinel", type=int, default=5, help="fail-overs under sentinels in each way (5)")
-    options.add_argument("--margin", type=float, default=1.0, help="seconds beside the timeouts (1)")
+    options.add_argument("--margin", type=float, default=2.0, help="seconds beside the timeouts (2)")
     options.add_argument("--json", action="store_true", help="print JSON")
     chosen = options.parse_args(arguments)
     logging.getLogger("acache").setLevel(logging.ERROR)
