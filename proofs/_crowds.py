@@ -8,7 +8,7 @@ from acache import Cache
 from acache.testing.proxy import Proxy
 from acache_redis import RedisStore
 
-KEYS, AT_ONCE = 500, 200
+KEYS, AT_ONCE, PATIENT = 500, 60, 20
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ async def cancelled_reads(port: int, count: int, *, seed: int = 0) -> Crowd:
                 if rng.random() < 0.05:
                     await cache.invalidate(f"row:{number}")
                 task = asyncio.create_task(read(number))
-                await asyncio.sleep(rng.uniform(0.0, 0.04))
+                await asyncio.sleep(rng.uniform(0.0, 0.06))
                 task.cancel()
                 await asyncio.wait([task])
                 crowd.cancelled += task.cancelled()
@@ -61,9 +61,7 @@ async def cancelled_reads(port: int, count: int, *, seed: int = 0) -> Crowd:
                 while crowd.cancelled < count:
                     await read(rng.randrange(KEYS))
 
-            await asyncio.gather(
-                *(giving_up() for _ in range(AT_ONCE)), *(patient() for _ in range(AT_ONCE // 10))
-            )
+            await asyncio.gather(*(giving_up() for _ in range(AT_ONCE)), *(patient() for _ in range(PATIENT)))
             proxy.calm()
             for number in range(KEYS):
                 await read(number)
