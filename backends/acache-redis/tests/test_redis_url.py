@@ -33,8 +33,42 @@ def test_a_url_means_what_it_says(url, options):
 
 
 @pytest.mark.parametrize(
+    ("url", "kind", "tls", "hosts", "service"),
+    [
+        ("redis://h", "redis", False, (), ""),
+        ("rediss://h", "redis", True, (), ""),
+        ("redis+cluster://h", "redis+cluster", False, (("h", 6379),), ""),
+        ("rediss+cluster://u:p@h:1,[::1]:2", "redis+cluster", True, (("h", 1), ("::1", 2)), ""),
+        ("redis+sentinel://h,i:7/shop/2", "redis+sentinel", False, (("h", 26379), ("i", 7)), "shop"),
+    ],
+)
+def test_a_url_says_what_is_there(url, kind, tls, hosts, service):
+    target = read_url(url)
+    assert (target.kind, target.tls, target.hosts, target.service) == (kind, tls, hosts, service)
+
+
+def test_sentinels_have_users_and_passwords_of_their_own():
+    url = "redis+sentinel://u:p@h/shop?db=3&sentinel_username=su&sentinel_password=sp"
+    target = read_url(url)
+    assert target.options == {"username": "u", "password": "p", "db": 3}
+    assert target.sentinel_options == {"username": "su", "password": "sp"}
+    store = from_url(url)
+    assert repr(store) == "<RedisStore redis+sentinel://h:26379/shop, database 3>"
+    assert "'sp'" not in repr(target) + repr(vars(store))
+
+
+@pytest.mark.parametrize(
     ("url", "named"),
     [
+        ("redis://user:s3cret@h,i", "several hosts"),
+        ("redis+sentinel://user:s3cret@h", "names no service"),
+        ("redis+sentinel://user:s3cret@h/shop/first", "'db'"),
+        ("redis+sentinel://h/shop?sentinel_password=", "'sentinel_password'"),
+        ("redis+cluster://user:s3cret@h/1", "'db'"),
+        ("redis+cluster://user:s3cret@h,i:port", "host and port"),
+        ("redis+cluster://user:s3cret@h?sentinel_password=s3cret", "no parameter 'sentinel_password'"),
+        ("redis://user:s3cret@h?ssl_ca_certs=/x", "no parameter 'ssl_ca_certs'"),
+        ("rediss://user:s3cret@h?ssl_keyfile=", "'ssl_keyfile'"),
         ("http://user:s3cret@h", "neither redis://"),
         ("redis://user:s3cret@h:port", "host and port"),
         ("redis://user:s3cret@h:99999999", "host and port"),
