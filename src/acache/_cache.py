@@ -88,14 +88,16 @@ class Cache:
         *max_queue*: loads that may wait for their turn under `max_loads`; one more is Overloaded.
         *max_staleness*: seconds that a near copy may lag behind the remote store. *max_ttl*: seconds
         that the remote store keeps an entry at most, also one of `ttl=None`. *max_value_bytes*: bytes
-        of one encoded value at most; a larger one is served and not stored. *failover_window*: has no
-        effect yet. *wait_replicas*: has no effect yet. *verify*: the share of hits of functions and
-        patterns whose load is run once more in the background to compare; what differs is an event
-        `Inconsistent` and a line in the report. *inherit_context*: context variables that loads get
-        from their first caller; they belong in the key. *on_lost_invalidation*: "raise" lets
-        `invalidate` and `writing` raise InvalidationFailed where the remote store did not hear of it;
-        it is retried in any case. *clock*: what tells the time, for tests. *rng*: where chance comes
-        from, for tests. *ids*: makes 16 unique bytes, for tests.
+        of one encoded value at most; a larger one is served and not stored. *failover_window*: seconds;
+        what was invalidated within them is invalidated again on a primary that took over, before
+        anything is read from it. *wait_replicas*: replicas that an invalidation waits for, within the
+        store's timeout. *verify*: the share of hits of functions and patterns whose load is run once
+        more in the background to compare; what differs is an event `Inconsistent` and a line in the
+        report. *inherit_context*: context variables that loads get from their first caller; they belong
+        in the key. *on_lost_invalidation*: "raise" lets `invalidate` and `writing` raise
+        InvalidationFailed where the remote store did not hear of it; it is retried in any case.
+        *clock*: what tells the time, for tests. *rng*: where chance comes from, for tests. *ids*: makes
+        16 unique bytes, for tests.
 
         Raises ConfigurationError and its kinds."""
         self._settings = Settings(
