@@ -1,6 +1,7 @@
 """Slots that move while a store is at work, and a feed that follows them."""
 
 import asyncio
+import time
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -135,11 +136,11 @@ async def test_a_listener_trusts_no_longer_than_every_node_answers(servers):
             await asyncio.sleep(0.01)
         hung = servers.primaries()[0]
         hung.pause()
+        paused = time.monotonic()
         try:
-            await asyncio.sleep(0.3)
-            last = alive[-1]
             await asyncio.sleep(0.5)
-            assert alive[-1] == last, "two nodes go on to answer, one does not"
+            last = alive[-1]
+            assert last < paused + 0.02, "the others go on to answer, it does not"
         finally:
             hung.resume()
         while alive[-1] == last:
