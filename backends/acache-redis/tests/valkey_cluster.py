@@ -18,8 +18,9 @@ def ask(server, *command):
     replies = Replies()
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as link:
         link.sendall(pack([words]))
-        while not (whole := replies.feed(link.recv(65536))):
-            pass
+        while not (whole := replies.feed(received := link.recv(65536))):
+            if not received:
+                raise ConnectionResetError("closed by the server")
     if isinstance(whole[0], Refused):
         raise whole[0]
     return whole[0]
