@@ -13,6 +13,7 @@ from redis.asyncio import ConnectionPool, Redis
 from acache import Cache
 from acache_redis import RedisStore
 from benchmarks import _measure as measure
+from benchmarks import _remote_costs
 from benchmarks._server import valkey
 from benchmarks._table import Row, at_least
 
@@ -39,7 +40,8 @@ async def run(options: argparse.Namespace) -> list[Row]:
         async with contestants(server.url) as reads:
             rows = [row for count in READERS for row in await hits(reads, count, options.rounds)]
         rows += await near_hits(server.url, options.rounds)
-        return rows + await tagged_hits(server.url, options.rounds)
+        rows += await tagged_hits(server.url, options.rounds)
+        return rows + await _remote_costs.run(server.url, options.rounds)
 
 
 @asynccontextmanager
