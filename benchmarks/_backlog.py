@@ -89,6 +89,7 @@ class Away:
         self, keys: Sequence[int], *, versions: Mapping[int, int] | None = None
     ) -> Saved[int, Users]:
         """Take it."""
+        del keys, versions
         return Saved()
 
 

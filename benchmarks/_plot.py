@@ -104,7 +104,7 @@ def _bars(plot: Plot) -> list[object]:
         text(short(tick), scale(tick), y + 14, text_anchor="middle", fill=FAINT, font_size=11)
         for tick in ticks
     ]
-    unit = text(plot.unit, WIDTH - 16, y + 14, text_anchor="end", fill=FAINT, font_size=11)
+    unit = text(plot.unit, WIDTH - 16, 28, text_anchor="end", fill=FAINT, font_size=11)
     return [y + 20, *grid, *marks, *names, unit]
 
 
