@@ -36,10 +36,10 @@ def main() -> int:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         rows += asyncio.run(importlib.import_module(SUITES[name]).run(options))
         print(f"  {perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+        if options.json:  # after each: a later one may take long, or fail
+            written(options.json, machine, rows)
     if rows:
         print(render(rows))
-    if options.json:
-        written(options.json, machine, rows)
     if options.compare:
         print(compared(read(options.compare)[1], rows))
     if options.plots:
