@@ -5,7 +5,7 @@ cache = Cache("memory://?max_entries=100000")
 @cache.cached("user:{user_id}", ttl=300, tags=["users"])
 async def get_user(user_id: int) -> User: ..."""
 
-from acache._cache import Cache, Writer
+from acache._cache import Cache
 from acache._coalescing import Coalesced, singleflight
 from acache._decorators import Cached
 from acache._loading import Loading, loading
@@ -14,6 +14,7 @@ from acache._memory import MemoryStore
 from acache._policy import Policy
 from acache._singleflight import Singleflight
 from acache._types import MISSING
+from acache._writing import Writer
 from acache.journal import MemoryJournal
 from acache.read_through import ReadThrough
 from acache.write_behind import WriteBehind

@@ -5,7 +5,6 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Coroutine,
     Generator,
     Hashable,
     Iterable,
@@ -21,18 +20,20 @@ from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
 from weakref import WeakSet
 
-from acache._decorators import Cached, Reader, Wiring, wrap
+from acache._decorators import Cached, Wiring, wrap
 from acache._engine import Engine
 from acache._explain import Explanation, explain
+from acache._given import check_load, check_template, checked, checked_tags, kind_of, names
 from acache._health import Health
-from acache._keys import Template, check_key, finish
+from acache._keys import Template
 from acache._many import CachedMany, wrap_many
-from acache._policy import Options, Policy, entry_of, plan, unique
+from acache._plans import Plans
+from acache._policy import Options, Policy, entry_of, unique
 from acache._process import Call, Group, Observer
 from acache._settings import Settings, build
 from acache._stats import Report, Stats, Tally, judge, total
 from acache._types import NewId
-from acache._writing import Commit, Fence
+from acache._writing import Fence, Writer
 from acache.clock import SYSTEM_CLOCK, Clock
 from acache.errors import ConfigurationError, DuplicateTemplate
 from acache.protocols import Codec, LocalStore, RemoteStore
@@ -126,7 +127,7 @@ class Cache:
         self._owners: dict[tuple[type[Wiring], str], str] = {}  # which function has a template, by its shape
         self._typed_keys: dict[str, Template] = {}  # by shape: their annotations count in `key`
         self._typed_tags: dict[str, Template] = {}
-        self._plans: dict[object, Policy] = {}
+        self._plans: Plans
         self._observers: list[Observer] = []
         self._engine: Engine
         self._connect(self._settings, build(self._settings))
@@ -141,7 +142,7 @@ class Cache:
             raise
         self._settings = settings
         self._engine = engine
-        self._plans.clear()
+        self._plans = Plans(settings.policy)
         engine.process.observers = self._observers
 
     def configure(self, store: str | LocalStore | RemoteStore | None = None, **options: Any) -> None:
@@ -158,8 +159,8 @@ class Cache:
         self._connect(settings, build(settings))
 
     @contextmanager
-    def replaced(self, **options: Any) -> Generator[None]:
-        """Serve from other parts while the block runs; `acache.testing.override` is the way to it."""
+    def _replaced(self, **options: Any) -> Generator[None]:
+        """Serve from other parts while the block runs: what `acache.testing.override` does."""
         before, engine = self._settings, self._engine
         settings = before.but(**options)
         self._connect(settings, build(settings))
@@ -251,6 +252,11 @@ class Cache:
 
         return decorate
 
+    def _attach(self, wiring: Wiring) -> None:
+        """Serve the *wiring* of a pattern, such as `ReadThrough`."""
+        wiring.connect(self._engine)
+        self._wirings.add(wiring)
+
     def _adopt(self, wiring: Wiring) -> None:
         name, shape = wiring.name, wiring.keys.shape
         owner = self._owners.get((type(wiring), shape))
@@ -303,10 +309,10 @@ class Cache:
         Raises what the load raises, LoadTimeout, RecursiveLoad, Overloaded, NoInvalidationPlan."""
         check_load(load, "load")
         call = Call(
-            policy=self.plan("get_or_load", policy, options, DEFAULT_CALLER),
+            policy=self._plans.of("get_or_load", policy, options, DEFAULT_CALLER),
             tally=self._direct,
             load=load,
-            tags=self.checked_tags(tags),
+            tags=checked_tags(tags),
             type=Any if type is None else type,
         )
         return cast("R", await self._engine.read(checked(key), call))
@@ -326,8 +332,8 @@ class Cache:
         Keys that it does not return do not exist: they are left out and remembered for
         `missing_ttl`. Options and errors are those of `get_or_load`."""
         check_load(load_many, "load_many")
-        plan_ = self.plan("get_or_load_many", policy, options, DEFAULT_CALLER)
-        tally, given = self._direct, self.checked_tags(tags)
+        plan_ = self._plans.of("get_or_load_many", policy, options, DEFAULT_CALLER)
+        tally, given = self._direct, checked_tags(tags)
         group = Group(identity=object(), load=cast("Any", load_many))
 
         by_name = {checked(key): key for key in names("keys", keys)}
@@ -338,26 +344,6 @@ class Cache:
         shared = Call(policy=plan_, tally=tally, type=type)
         found = await self._engine.read_many(by_name, shared, call_of)
         return {key: value for name, key in by_name.items() if (value := found[name]) is not None}
-
-    def reader(
-        self,
-        name: str,
-        *,
-        keys: Template,
-        tags: Sequence[Template] = (),
-        type: Any,
-        policy: Policy | None,
-        **options: Unpack[Options],
-    ) -> Reader:
-        """Return what a pattern of its own, such as `ReadThrough`, reads through.
-
-        *name* is its row in `stats` and `report`."""
-        wiring = Reader(
-            name=name, options=options, policy=policy, plannable=True, type=type, keys=keys, tags=tags
-        )
-        wiring.connect(self._engine)
-        self._wirings.add(wiring)
-        return wiring
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -389,8 +375,8 @@ class Cache:
         """Store several values, each as `set` does."""
         if not isinstance(items, Mapping):
             raise TypeError(f"items takes a mapping from key to value, not {kind_of(items)}")
-        plan_ = self.plan("set", policy, options)
-        process, given = self._engine.process, self.checked_tags(tags)
+        plan_ = self._plans.of("set", policy, options)
+        process, given = self._engine.process, checked_tags(tags)
         now = process.clock.monotonic()
         ttl = cast("float | None", plan_.ttl)
         entries = {
@@ -407,7 +393,7 @@ class Cache:
 
         Once it returned no read gets a value whose load began before the call. If the caller is
         cancelled the invalidation goes on."""
-        given = self.checked_tags(tags)
+        given = checked_tags(tags)
         self._direct.invalidations += 1
         await self._engine.invalidate(unique(map(checked, keys)), given)
 
@@ -416,18 +402,18 @@ class Cache:
         await self._engine.clear()
 
     @asynccontextmanager
-    async def writing(self, *keys: str, tags: Iterable[str] = ()) -> AsyncGenerator["Writer"]:
+    async def writing(self, *keys: str, tags: Iterable[str] = ()) -> AsyncGenerator[Writer]:
         """Fence *keys* and *tags* around a write to the source.
 
         While the block runs, loads of them are served but not stored by anybody; when it has ended,
         however it ended, nothing that was loaded before is left. `commit` on the writer notes a
         value to store after a clean end, where no other writer came between."""
-        given = self.checked_tags(tags)
+        given = checked_tags(tags)
         fence = Fence(self._engine, unique(map(checked, keys)), given)
         await fence.enter()
         clean = False
         try:
-            yield Writer(self, fence)
+            yield Writer(self._plans, fence)
             clean = True
         finally:
             await fence.exit(clean=clean)
@@ -527,93 +513,8 @@ class Cache:
     def _direct(self) -> Tally:
         return self._engine.process.tally(DIRECT)
 
-    def checked_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        """Return *tags* as they are stored, each once; refuses what is none."""
-        return () if tags == () else unique(checked(tag, what="tag") for tag in names("tags", tags))
 
-    def plan(
-        self, where: str, policy: Policy | None, options: Options, default: Policy | None = None
-    ) -> Policy:
-        """Return the policy of a direct call; those seen before are remembered."""
-        seen = (where, policy, *options.items(), *map(type, options.values()))
-        try:
-            known = self._plans.get(seen)
-        except TypeError:  # an unhashable option, which the policy refuses below
-            known, seen = None, ()
-        if known is None:
-            base = self._settings.policy
-            base = base.over(default) if default is not None else base
-            known = plan(where, options, policy=policy, default=base, plannable=True)
-            if len(self._plans) < MAX_PLANS:
-                self._plans[seen] = known
-        return known
-
-
-MAX_PLANS = 256
 DEFAULT_CALLER = Policy(refresh="caller")
-
-
-class Writer:
-    """The writer inside `async with cache.writing(...)`."""
-
-    __slots__ = ("_cache", "_fence", "_planned")
-
-    def __init__(self, cache: Cache, fence: Fence) -> None:
-        """Write behind *fence*."""
-        self._cache = cache
-        self._fence = fence
-        self._planned: tuple[Policy, Policy] | None = None  # the last one that was given, and what it means
-
-    @property
-    def receipts(self) -> Mapping[str, object]:
-        """After the block: what was stored, by key, as `drop_older` of the engine compares it."""
-        return self._fence.receipts
-
-    def commit(
-        self,
-        key: str,
-        value: object,
-        *,
-        tags: Iterable[str] | None = None,
-        policy: Policy | None = None,
-        **options: Unpack[Options],
-    ) -> None:
-        """Note *value* to be stored under *key* if the block ends cleanly.
-
-        *key* and *tags* (default: all) must be among those of the block; ValueError otherwise."""
-        given = tuple(self._fence.tags) if tags is None else self._cache.checked_tags(tags)
-        self._fence.note(checked(key), Commit(value=value, policy=self._plan(policy, options), tags=given))
-
-    def _plan(self, policy: Policy | None, options: Options) -> Policy:
-        last = self._planned
-        if last is not None and last[0] is policy and not options:
-            return last[1]  # many are committed under one policy
-        planned = self._cache.plan("commit", policy, options)
-        if policy is not None and not options:
-            self._planned = policy, planned
-        return planned
-
-
-def names(parameter: str, given: Iterable[str]) -> tuple[str, ...]:
-    """Return *given* as a tuple; a bare str, whose letters nobody means, is a TypeError."""
-    if isinstance(given, str | bytes):
-        raise TypeError(f"{parameter} takes an iterable of str, not {given!r}: write {parameter}=[{given!r}]")
-    if not isinstance(given, Iterable):
-        raise TypeError(f"{parameter} takes an iterable of str, not {kind_of(given)}")
-    return tuple(given)
-
-
-def checked(key: str, *, what: str = "key") -> str:
-    """Return the name that a hand-written key or tag is stored under; raises what `check_key` does."""
-    return finish(check_key(key, what=what))
-
-
-def check_template(parameter: str, text: object) -> None:
-    """Raise TypeError unless *text* is a template, or None for one to be made."""
-    if callable(text):
-        raise TypeError("write @cache.cached(ttl=...), with parentheses: how long is the value good for?")
-    if not isinstance(text, str | None):
-        raise TypeError(f'{parameter}: a template is a str such as "user:{{user_id}}", not {kind_of(text)}')
 
 
 def _typed_by(known: Mapping[str, Template], text: str) -> Template:
@@ -621,18 +522,3 @@ def _typed_by(known: Mapping[str, Template], text: str) -> Template:
     template = Template.parse(text)
     like = known.get(template.shape)
     return template if like is None else template.typed_like(like)
-
-
-def kind_of(value: object) -> str:
-    """Return the name of the type of *value*, for an error."""
-    return type(value).__name__
-
-
-def check_load(load: object, parameter: str) -> None:
-    """Raise TypeError unless *load* can be called."""
-    if not callable(load):
-        if isinstance(load, Coroutine):
-            load.close()  # nobody else will await it
-        raise TypeError(
-            f"{parameter} must be an async function, not {kind_of(load)}: pass the function, do not call it"
-        )

@@ -1,14 +1,16 @@
 """The fence around a write to the source: `async with cache.writing(...)`."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from acache._engine import Engine
 from acache._entry import Entry
-from acache._policy import Policy, entry_of
+from acache._given import checked, checked_tags
+from acache._plans import Plans
+from acache._policy import Options, Policy, entry_of
 from acache.errors import InvalidationFailed
 from acache.events import Invalidated
 
@@ -114,3 +116,44 @@ class Fence:
             for key, commit in self._commits.items()
         }
         return {key: entry for key, entry in entries.items() if now < entry.expires}
+
+
+class Writer:
+    """The writer inside `async with cache.writing(...)`."""
+
+    __slots__ = ("_fence", "_planned", "_plans")
+
+    def __init__(self, plans: Plans, fence: Fence) -> None:
+        """Write behind *fence*; *plans* tells the policy of a commit."""
+        self._plans = plans
+        self._fence = fence
+        self._planned: tuple[Policy, Policy] | None = None  # the last one that was given, and what it means
+
+    @property
+    def receipts(self) -> Mapping[str, object]:
+        """After the block: what tells, by key, whether a value that was stored still stands. For patterns."""
+        return self._fence.receipts
+
+    def commit(
+        self,
+        key: str,
+        value: object,
+        *,
+        tags: Iterable[str] | None = None,
+        policy: Policy | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Note *value* to be stored under *key* if the block ends cleanly.
+
+        *key* and *tags* (default: all) must be among those of the block; ValueError otherwise."""
+        given = tuple(self._fence.tags) if tags is None else checked_tags(tags)
+        self._fence.note(checked(key), Commit(value=value, policy=self._plan(policy, options), tags=given))
+
+    def _plan(self, policy: Policy | None, options: Options) -> Policy:
+        last = self._planned
+        if last is not None and last[0] is policy and not options:
+            return last[1]  # many are committed under one policy
+        planned = self._plans.of("commit", policy, options)
+        if policy is not None and not options:
+            self._planned = policy, planned
+        return planned

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
-from acache._cache import Cache, names
+from acache._cache import Cache
+from acache._decorators import Reader
 from acache._entry import Entry
+from acache._given import names
 from acache._keys import Template, finish
 from acache._policy import Options, Policy, unique
 from acache._process import Call, Group
@@ -48,9 +50,17 @@ class ReadThrough(Generic[K, V]):
         self._key = one_field("key", key)
         self._tags = tuple(one_field("tags", tag, required=False) for tag in unique(names("tags", tags)))
         name = f"{self.__class__.__name__}({key})"
-        self._reader = cache.reader(
-            name, keys=self._key, tags=self._tags, type=type, policy=policy, **options
+        self._reader = Reader(
+            name=name,
+            options=options,
+            policy=policy,
+            plannable=True,
+            type=type,
+            keys=self._key,
+            tags=self._tags,
         )
+        # Patterns are friends of the cache; nobody else has a use for it.
+        cache._attach(self._reader)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._group = Group(identity=self, load=self._load)
 
     async def get(self, id: K) -> V | None:

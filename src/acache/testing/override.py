@@ -16,5 +16,5 @@ def override(cache: Cache, **options: Any) -> Generator[Cache]:
     former parts are back as they were. Not for use while the cache is at work."""
     options.setdefault("store", "memory://")
     options.setdefault("near", None)
-    with cache.replaced(**options):
+    with cache._replaced(**options):  # pyright: ignore[reportPrivateUsage]
         yield cache
