@@ -89,8 +89,6 @@ def troubles(row, margin):
     for name in SLOWEST:
         if row[name] > longest:
             yield f"{where}: the {name.replace('_', ' ')} took {row[name]:.2f} s, more than {longest:g} s"
-    if row["way"] == "told again" and row["stale_after_heal"]:
-        yield f"{where}: {row['stale_after_heal']} stale reads after all was well again"
     if row["way"] == "told again" and not row["told_again"]:
         yield f"{where}: no invalidation was told again"
 
