@@ -134,7 +134,7 @@ CHARTS = (
         title="More processes on one cold key, 100 readers each, a load of 100 ms",
         suite="scale",
         rows=r"(?P<at>\d+) process(?:es)?: (?P<series>.+)",
-        unit="log",
+        unit="ms, or how many; log",
         across="processes",
         of=REMOTE[:2],
     ),

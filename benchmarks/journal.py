@@ -14,6 +14,7 @@ import aiosqlite
 
 from acache.protocols import Write
 from acache_sqlite import SQLiteJournal
+from benchmarks import _backlog
 from benchmarks import _measure as measure
 from benchmarks._disk import fsync
 from benchmarks._table import Row, at_least, at_most
@@ -50,7 +51,7 @@ async def run(options: argparse.Namespace) -> list[Row]:
         contestants["fsync"] = fsync
         contestants["one each"] = rounds(single, COMPARED, [])
         times = await measure.interleaved(contestants, options.rounds)
-    return _rows(times, waits)
+    return _rows(times, waits) + await _backlog.run()
 
 
 def _rows(times: dict[str, list[float]], waits: dict[int, list[float]]) -> list[Row]:
