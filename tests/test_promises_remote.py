@@ -105,6 +105,29 @@ async def test_what_does_not_come_back_is_served_and_told_but_not_stored(open_ca
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("value", "plain", "into"),
+    [
+        pytest.param((1, 2), [1, 2], Any, id="nothing is annotated"),
+        pytest.param({"at": (1,)}, {"at": [1]}, dict, id="a bare dict"),
+        pytest.param({"at": {1}}, {"at": [1]}, dict[str, Any], id="a part of a dict"),
+        pytest.param({"at": (1,)}, {"at": [1]}, dict[str, Sequence[int]], id="an abstract collection"),
+    ],
+)
+async def test_what_an_annotation_leaves_open_is_compared_however_many_stores_went_well(
+    open_cache, server, value, plain, into
+):
+    cache = await open_cache()
+    for n in range(30):  # by whatever functions share the annotation
+        await cache.get_or_load(f"plain:{n}", answers(plain), ttl=60, type=into)
+    before = server.keys()
+    assert len(before) == 30
+    assert await cache.get_or_load("k", answers(value), ttl=60, type=into) == value
+    assert server.keys() == before
+    assert [event.key for event in told(cache, RoundTripFailed)] == ["k"]
+
+
+@pytest.mark.asyncio
 async def test_one_row_of_a_batch_that_does_not_come_back_leaves_the_others_stored(open_cache, server):
     cache = await open_cache()
 

@@ -278,7 +278,8 @@ class Cache:
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
         """Return the cached value of *key*, or *default*; a cached None is None.
 
-        *type* is what the value shall be decoded into, where a remote store holds bytes."""
+        *type* is what the value shall be decoded into, where a remote store holds bytes. Without it the
+        value is what the codec makes of the bytes: with MessagePack a tuple is a list, a UUID a str."""
         name = checked(key)
         entry = self._engine.glance(name, self._direct)
         if entry is not None:

@@ -4,11 +4,13 @@ A stored entry has wall times, because it travels between hosts; one in this pro
 its monotonic clock. It is *valid* while the versions that it was stored with - of the namespace and
 of each of its tags - equal the current ones; a missing version is no match."""
 
+from collections import abc
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from math import inf
 from sys import maxsize
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from acache._entry import MAX_EXPONENTIAL, Entry
 from acache._envelope import EnvelopeError, Sealer, Stored
@@ -18,7 +20,13 @@ from acache.errors import CodecError
 
 CHECKED_AT_FIRST: Final = 8  # stores of a type that are compared with what comes back (P8)
 CHECKED_EVERY: Final = 64  # ... and then one in so many
+CHECKED_UP_TO: Final = 16 * 1024  # bytes; smaller ones of an open type are compared at every store
 MAX_TYPES: Final = 1024
+
+BARE: Final[frozenset[object]] = frozenset((Any, object, dict, list, tuple, set, frozenset))
+ABSTRACT: Final[frozenset[object]] = frozenset(
+    (abc.Collection, abc.Iterable, abc.Mapping, abc.MutableMapping, abc.Sequence, abc.Set)
+)  # with an element type or without: what a value was, a tuple or a list, they do not say
 
 
 class Packer:
@@ -47,7 +55,11 @@ class Packer:
         offset = self._clock.time() - self._clock.monotonic()
         missing = entry.value is None
         payload = b"" if missing else self._encode(entry.value)
-        if not missing and self._is_checked(type) and not self._comes_back(payload, entry.value, type):
+        if (
+            not missing
+            and self._is_checked(type, len(payload))
+            and not self._comes_back(payload, entry.value, type)
+        ):
             raise CodecError(
                 f"a value of {key!r} does not come back from codec {self._codec.name!r} as it was:"
                 " annotate the result with the type that it has, or choose another codec"
@@ -137,8 +149,10 @@ class Packer:
                     self._counts[type] = -maxsize
         return back
 
-    def _is_checked(self, type: object) -> bool:
+    def _is_checked(self, type: object, size: int) -> bool:
         try:
+            if size <= CHECKED_UP_TO and is_open(type):
+                return True
             count = self._counts.get(type, 0)
             if len(self._counts) >= MAX_TYPES:
                 self._counts.clear()
@@ -146,6 +160,12 @@ class Packer:
         except TypeError:
             return True
         return count < CHECKED_AT_FIRST or count % CHECKED_EVERY == 0
+
+
+@lru_cache(MAX_TYPES)
+def is_open(type: object) -> bool:
+    """Say whether *type* leaves it open what some part of a value is: that may come back as another type."""
+    return type in BARE or (get_origin(type) or type) in ABSTRACT or any(map(is_open, get_args(type)))
 
 
 def valid(stored: Stored, space: str, versions: Mapping[str, bytes | None]) -> bool:
