@@ -751,3 +751,30 @@ async def test_evictions_are_counted_and_passed_on(clock):
         await cache_again.set("x", 1, ttl=60)
         assert (cache_again.stats().evictions, len(evicted)) == (1, 8)
         await cache_again.aclose()
+
+
+# --- errors that are no Exception -------------------------------------------------------------------
+
+
+class Verdict(BaseException):
+    """As test runners raise it, past every `except Exception`."""
+
+
+async def condemn(*_):
+    await asyncio.sleep(0)
+    raise Verdict("guilty")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda cache: cache.get_or_load("k", condemn, ttl=60), id="a load"),
+        pytest.param(lambda cache: cache.get_or_load_many(["k"], condemn, ttl=60), id="a batch"),
+    ],
+)
+async def test_an_error_that_is_no_exception_reaches_everybody_who_waits(cache, events, ask):
+    asked = await asyncio.gather(*(ask(cache) for _ in range(3)), return_exceptions=True)
+    assert [repr(error) for error in asked] == ["Verdict('guilty')"] * 3
+    assert {event.error for event in events if isinstance(event, LoadFailed)} == {"Verdict"}
+    assert cache.stats().errors > 0

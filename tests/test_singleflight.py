@@ -735,3 +735,17 @@ async def test_nothing_is_left_after_thousands_of_calls(flights, load, turn):
     load.gate.set()
     await keeper
     assert (flight.waiting, len(flights._flights)) == (0, 0)
+
+
+@pytest.mark.asyncio
+async def test_an_error_that_is_no_exception_reaches_everybody_who_waits():
+    class Verdict(BaseException):
+        pass
+
+    async def condemn():
+        await asyncio.sleep(0)
+        raise Verdict("guilty")
+
+    flights = Singleflight()
+    asked = await asyncio.gather(*(flights.run("k", condemn) for _ in range(3)), return_exceptions=True)
+    assert [repr(error) for error in asked] == ["Verdict('guilty')"] * 3

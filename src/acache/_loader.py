@@ -24,12 +24,16 @@ Take = Callable[[CacheFlight], Outcome]
 """Takes one flight's outcome from the answer of a batch."""
 
 
-def failure_of(error: BaseException, key: str) -> Exception | None:
-    """Return what those who wait for a load get for *error*; None if it ends the task, not the load."""
-    if isinstance(error, Exception):
+def failure_of(error: BaseException, key: str) -> BaseException | None:
+    """Return what those who wait for a load get for *error*; None if it ends the task, not the load.
+
+    Test runners and other libraries have errors that are no `Exception`: they are errors all the same."""
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        return None
+    if not isinstance(error, asyncio.CancelledError):
         return error
     task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+    if task is not None and not task.cancelling():
         cancelled = LoadCancelled(f"the load of {key!r} was cancelled from within")
         cancelled.__cause__ = error
         return cancelled

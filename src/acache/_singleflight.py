@@ -262,10 +262,10 @@ def launch(
 async def _drive(flight: Flight[T], run: Callable[[], Coroutine[Any, Any, T]]) -> None:
     try:
         value = await run()
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):  # they end the task
         flight.crash(_cancelled(flight.key))
         raise
-    except Exception as error:  # noqa: BLE001 - it goes to those who wait
+    except BaseException as error:  # noqa: BLE001 - it goes to those who wait
         flight.crash(error)
     else:
         flight.land(value)

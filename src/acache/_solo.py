@@ -56,7 +56,7 @@ class Solo:
     def _landed(self, flight: CacheFlight, outcome: Outcome) -> None:
         try:
             flight.land(self._arrive(flight, outcome))
-        except Exception as problem:  # noqa: BLE001 - it goes to those who wait
+        except BaseException as problem:  # noqa: BLE001 - it goes to those who wait
             flight.crash(problem)
 
     async def _fly(self, flight: CacheFlight) -> Arrival:
