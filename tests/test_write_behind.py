@@ -12,6 +12,7 @@ from acache.errors import (
     CodecError,
     ConfigurationError,
     JournalFailed,
+    RecursiveUpdate,
 )
 from acache.events import BatchFlushed, FlushFailed, WriteBuried
 from acache.protocols import Saved
@@ -261,3 +262,27 @@ async def test_a_closed_pattern_says_so(real, table):
 def test_senseless_options_are_named(real, table, options, named):
     with pytest.raises((ConfigurationError, ValueError), match=named):
         behind(real, table, **options)
+
+
+@pytest.mark.asyncio
+async def test_an_update_that_writes_its_own_id_is_refused_instead_of_waiting_for_itself(real, table):
+    async with behind(real, table) as rows:
+
+        async def change(row):
+            await rows.put(2, "another")
+            await rows.update(1, lambda _: "mine")
+
+        with pytest.raises(RecursiveUpdate, match="return the value"):
+            await rows.update(1, change)
+        await rows.put(1, "again")
+    assert table.rows == {1: "again", 2: "another"}
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_an_id_that_cannot_be_hashed_is_refused_each_time(real, table):
+    async with behind(real, table) as rows:
+        for _ in range(2):
+            with pytest.raises(TypeError, match="unhashable"):
+                await rows.put([1], "a")
+    await real.aclose()

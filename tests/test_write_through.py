@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from acache import MISSING, WriteThrough
-from acache.errors import LoadTimeout, SourceRefused, SourceUnavailable
+from acache.errors import LoadTimeout, RecursiveUpdate, SourceRefused, SourceUnavailable
 from acache.protocols import Saved
 
 
@@ -262,3 +262,16 @@ async def test_the_caller_of_a_read_that_times_out_may_write(rows, table, cache,
     await writing
     await turn()
     assert await slow.get(1) == "new"
+
+
+@pytest.mark.asyncio
+async def test_an_update_that_writes_its_own_id_is_refused_instead_of_waiting_for_itself(rows, table):
+    async def change(row):
+        await rows.put_many({0: "another", 1: "mine"})
+        return row
+
+    await rows.put(1, "a")
+    with pytest.raises(RecursiveUpdate, match="return the value"):
+        await rows.update(1, change)
+    await rows.put_many({0: "free", 1: "again"})
+    assert table.rows == {0: "free", 1: "again"}

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+
+from acache.errors import RecursiveUpdate
 
 
 class KeyLocks:
     """Who holds which key, and who waits for it; of the running loop."""
 
-    __slots__ = ("_lines", "_loop")
+    __slots__ = ("_changing", "_lines", "_loop")
 
     def __init__(self) -> None:
         """Start with none."""
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # of each key that is held
+        self._changing: dict[str, asyncio.Task[object] | None] = {}  # who runs the user's code meanwhile
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def held(self, keys: Iterable[str]) -> "Hold":
@@ -20,7 +24,9 @@ class KeyLocks:
         return Hold(self, sorted(set(keys)))
 
     async def acquire(self, keys: Sequence[str]) -> None:
-        """Take *keys* one after the other. Cancelled, none is held."""
+        """Take *keys* one after the other. Cancelled, none is held.
+
+        Raises RecursiveUpdate for a key that the current task is changing."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._lines = loop, {}
@@ -29,6 +35,11 @@ class KeyLocks:
             if line is None:
                 self._lines[key] = deque()
                 continue
+            if key in self._changing and self._changing[key] is asyncio.current_task():
+                self.release(keys[:place])
+                raise RecursiveUpdate(
+                    f"the update of {key!r} writes it by itself: let its change return the value instead"
+                )
             turn: asyncio.Future[None] = loop.create_future()
             line.append(turn)
             try:
@@ -40,6 +51,15 @@ class KeyLocks:
                     line.remove(turn)
                 self.release(keys[: place + ours])
                 raise
+
+    @contextmanager
+    def changing(self, key: str) -> Generator[None]:
+        """Refuse the current task *key*, which it holds, while it runs what the user handed in."""
+        self._changing[key] = asyncio.current_task()
+        try:
+            yield
+        finally:
+            del self._changing[key]
 
     def release(self, keys: Iterable[str]) -> None:
         """Give *keys* to those who wait longest for them."""

@@ -61,6 +61,10 @@ class RecursiveLoad(CacheError):
     """A load waits, directly or through others, for its own result."""
 
 
+class RecursiveUpdate(CacheError):
+    """The `change` of an `update` writes the very id that is being updated; it would wait for itself."""
+
+
 # --- what went wrong while running ------------------------------------------------------------------
 
 

@@ -222,8 +222,9 @@ class WriteBehind(ReadThrough[K, V]):
         the write may or may not have been taken; it is never half done."""
         _refuse_none("put()", value)
         key = self.key(id)
+        items = {id: value}  # before the key is held: an id that cannot be hashed must not keep it
         await self._locks.acquire((key,))
-        await self._put({key: id}, {id: value})
+        await self._put({key: id}, items)
 
     async def put_many(self, items: Mapping[K, V]) -> None:
         """Write several values; they are acknowledged together."""
@@ -243,8 +244,10 @@ class WriteBehind(ReadThrough[K, V]):
         key = self.key(id)
         await self._locks.acquire((key,))
         try:
-            changed = change(await self.get(id))
-            value = cast("V", await changed if isawaitable(changed) else changed)
+            current = await self.get(id)
+            with self._locks.changing(key):
+                changed = change(current)
+                value = cast("V", await changed if isawaitable(changed) else changed)
             _refuse_none("update()", value)
         except BaseException:
             self._locks.release((key,))

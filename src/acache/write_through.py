@@ -72,8 +72,9 @@ class WriteThrough(ReadThrough[K, V]):
         key = self.key(id)
         async with self._locks.held((key,)):
             current = (await self._load([id])).get(id)
-            changed = change(current)
-            value = cast("V", await changed if inspect.isawaitable(changed) else changed)
+            with self._locks.changing(key):
+                changed = change(current)
+                value = cast("V", await changed if inspect.isawaitable(changed) else changed)
             saved = await self._save({key: id}, {id: value})
         return saved.get(id, value)
 
