@@ -343,3 +343,11 @@ async def test_nothing_is_committed_to_a_disabled_cache(cache):
         async with cache.writing("k") as writer:
             writer.commit("k", "new", ttl=60)
     assert await get(cache) is MISSING
+
+
+@pytest.mark.asyncio
+async def test_a_commit_after_the_block_is_refused(cache):
+    async with cache.writing("k") as writer:
+        pass
+    with pytest.raises(ValueError, match="has ended"):
+        writer.commit("k", "lost", ttl=60)

@@ -31,7 +31,7 @@ class Fence:
     kept. On exit, however it comes, everything loaded meanwhile is void; after a clean one the
     committed values are stored, where no other writer touched the key or its tags."""
 
-    __slots__ = ("_commits", "_engine", "_keys", "_names", "_tags", "_token", "receipts")
+    __slots__ = ("_commits", "_engine", "_keys", "_names", "_open", "_tags", "_token", "receipts")
 
     def __init__(self, engine: Engine, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Prepare a fence; nothing happens before it is entered."""
@@ -40,11 +40,14 @@ class Fence:
         self._tags = tags
         self._names = frozenset(keys), frozenset(tags)
         self._token = b""
+        self._open = False
         self._commits: dict[str, Commit] = {}
         self.receipts: Mapping[str, object] = {}  # of what was stored at the end, by key
 
     def note(self, key: str, commit: Commit) -> None:
-        """Store *commit* when the block ends cleanly. Raises ValueError if it is not fenced."""
+        """Store *commit* when the block ends cleanly. Raises ValueError if it is not fenced now."""
+        if not self._open:
+            raise ValueError(f"commit of {key!r}: the block of writing() has ended; commit inside of it")
         keys, tags = self._names
         if key not in keys:
             raise ValueError(f"commit of {key!r}: it is not among the keys of this writing()")
@@ -74,6 +77,7 @@ class Fence:
         except BaseException:
             await process.background.finish(self._take_down(raised))
             raise
+        self._open = True
 
     async def _take_down(self, raised: asyncio.Task[None]) -> None:
         await asyncio.wait([raised])
@@ -86,6 +90,7 @@ class Fence:
         Raises InvalidationFailed after a clean block only: another's own error, or its cancellation,
         is what has to come out of it, and events and the log tell the rest."""
         process = self._engine.process
+        self._open = False
         process.forget(self._keys, self._tags)
         commits = self._entries() if clean and process.enabled else {}
         try:
