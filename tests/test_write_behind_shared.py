@@ -224,11 +224,11 @@ async def test_a_flusher_whose_claim_ends_in_the_middle_stops(fleet):
 
 async def test_a_claim_is_renewed_while_a_statement_takes_longer(fleet):
     fleet.table.gate.clear()
-    async with fleet.process(max_delay=0, claim_ttl=0.05) as mine, fleet.process() as theirs:
+    async with fleet.process(max_delay=0, claim_ttl=0.6) as mine, fleet.process() as theirs:
         await mine.put(1, "a")
         await fleet.table.reached.wait()
         flushing = asyncio.create_task(theirs.flush())
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.9)
         fleet.table.gate.set()
         await flushing
     assert fleet.table.saves == [{1: "a"}]
@@ -236,7 +236,7 @@ async def test_a_claim_is_renewed_while_a_statement_takes_longer(fleet):
 
 
 async def test_a_write_that_a_process_cannot_read_is_left_to_those_who_can(fleet, caplog):
-    async with fleet.process() as mine, fleet.process(type=int, claim_ttl=0.02) as older:
+    async with fleet.process(max_delay=60) as mine, fleet.process(type=int, claim_ttl=0.02) as older:
         await mine.put(1, "text")
         await mine.put(2, 2)
         older._backlog._more = True

@@ -140,6 +140,7 @@ class WriteBehind(ReadThrough[K, V]):
         assert self._started is not None  # noqa: S101 - set above
         if not self._started.done():
             await asyncio.shield(self._started)
+        self._started.result()  # an eager task may have failed before anybody could wait for it
         return background
 
     def _failed(self) -> bool:
