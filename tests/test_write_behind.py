@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from behind_table import Table, behind
 
-from acache import Cache, MemoryJournal
+from acache import Cache, MemoryJournal, MemoryStore
 from acache.errors import (
     BacklogFull,
     CacheClosed,
@@ -14,7 +14,7 @@ from acache.errors import (
     JournalFailed,
     RecursiveUpdate,
 )
-from acache.events import BatchFlushed, FlushFailed, WriteBuried
+from acache.events import BatchFlushed, FlushFailed, StoreFailed, WriteBuried
 from acache.protocols import Saved
 
 
@@ -286,3 +286,33 @@ async def test_an_id_that_cannot_be_hashed_is_refused_each_time(real, table):
             with pytest.raises(TypeError, match="unhashable"):
                 await rows.put([1], "a")
     await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_closing_flushes_also_what_is_on_its_way_into_the_journal(real, table):
+    rows = behind(real, table, max_delay=60)
+    await rows.put(1, "a")
+    writes = [asyncio.ensure_future(rows.put(id, "b")) for id in range(2, 1_000)]
+    await asyncio.sleep(0)
+    await rows.aclose()
+    await asyncio.gather(*writes)
+    assert len(table.rows) == 999
+    assert rows.backlog.pending == 0
+    await real.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_write_that_the_local_store_refuses_is_acknowledged_all_the_same(table):
+    def weigh(key, value):
+        raise RuntimeError("a mistake of the user")
+
+    cache = Cache(MemoryStore(max_weight=100, weigh=weigh))
+    events = []
+    cache.subscribe(events.append)
+    async with behind(cache, table) as rows:
+        await rows.put(1, "a")
+        assert await rows.get(1) == "a"
+        await rows.flush()
+        assert table.rows == {1: "a"}
+    assert "RuntimeError" in {event.error for event in events if isinstance(event, StoreFailed)}
+    await cache.aclose()

@@ -59,6 +59,11 @@ class Background:
         if not task.cancelled():
             task.exception()
 
+    async def settle(self) -> None:
+        """Wait until what nobody cancels has ended, with what it began."""
+        while self._must_end:
+            await asyncio.wait(self._must_end)
+
     async def aclose(self) -> None:
         """Cancel what may be cancelled, wait for the rest; afterwards no task is left."""
         while self.tasks or self._must_end:

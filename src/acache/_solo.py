@@ -161,8 +161,8 @@ class Solo:
             self._tag_claims.release(tag, token)
         for key, entry in commits.items():
             if key in sole_keys and sole_tags.issuperset(entry.tags):
-                process.near.put(key, entry, since=since)
-                stored[key] = entry
+                if process.keep(key, entry, since=since):
+                    stored[key] = entry
             else:
                 reason = "another writer or an invalidation came between"
                 process.emit(SetDiscarded(function="writing", key=key, reason=reason))

@@ -166,6 +166,7 @@ class WriteBehind(ReadThrough[K, V]):
         try:
             if here:
                 async with asyncio.timeout(timeout):
+                    await background.settle()  # writes on their way into the journal are to be flushed, too
                     await self._backlog.flushed()
         except (TimeoutError, JournalFailed):
             pass
