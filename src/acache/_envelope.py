@@ -54,7 +54,7 @@ _EXPLAINED: Final[Mapping[Reason, str]] = {
     "unsigned": "the stored bytes are not signed, but signing_keys are configured",
     "signature": "the stored bytes are not signed with any of signing_keys for this key and namespace",
     "version": "the stored bytes have a format that this release of acache does not know",
-    "oversized": "the bytes are larger than max_bytes",
+    "oversized": "the bytes are more than max_value_bytes allows",
 }
 
 # What is wrong with the other kind of check than the one that this process is configured for.
