@@ -4,9 +4,11 @@ Knows nothing of the command line."""
 
 import asyncio
 import random
+import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,6 +127,19 @@ async def serve(
         await _serve(listener, directory, seed=seed, host=host, seconds=seconds, ready=ready)
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves signals alone: the shop closes after it, in order, not by being cancelled."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Capture none."""
+        yield
+
+    def stop(self) -> None:
+        """End the serving."""
+        self.should_exit = True
+
+
 async def _serve(
     listener: socket.socket,
     directory: Path,
@@ -136,10 +151,12 @@ async def _serve(
 ) -> None:
     async with open_shop(directory, seed=seed) as app:
         config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
-        server = uvicorn.Server(config)
+        server = _Server(config)
+        if sys.platform != "win32":  # where Ctrl-C cancels
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, server.stop)
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listener.getsockname()[1]}/")
         serving = asyncio.create_task(server.serve([listener]))
         await asyncio.wait([serving], timeout=seconds)
-        server.should_exit = True
+        server.stop()
         await serving
