@@ -370,6 +370,17 @@ async def test_a_last_try_at_closing_asks_whatever_the_breaker_says(open_cache, 
 
 
 @pytest.mark.asyncio
+async def test_an_outage_is_told_by_an_event_each_but_not_by_a_line_of_the_log_each(open_cache, caplog):
+    cache = await open_cache(LeasingRemote)
+    cache.network.down = True
+    with caplog.at_level(logging.WARNING, "acache"):
+        for n in range(1_000):
+            await cache.invalidate(f"k:{n}")
+    assert len(told(cache, InvalidationPending)) == 1_000
+    assert [record.args for record in caplog.records] == [(2**n,) for n in range(10)]
+
+
+@pytest.mark.asyncio
 async def test_closing_says_what_never_landed(open_cache, caplog):
     cache = await open_cache(LeasingRemote)
     cache.network.down = True

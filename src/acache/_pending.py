@@ -31,6 +31,7 @@ class Pending:
         "_send",
         "_since",
         "_tags",
+        "_told",
     )
 
     def __init__(self, process: Process, send: Send, *, namespace: str) -> None:
@@ -45,6 +46,7 @@ class Pending:
         self._everything = 0
         self._noted = 0
         self._since = 0.0
+        self._told = 0  # how many there were when the log was last told
         self._retrying: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -70,7 +72,11 @@ class Pending:
             self._keys.clear()
             self._tags.clear()
             process.forget_everything()
-        log.warning("an invalidation of %d keys and tags is pending: the remote store is away", len(self))
+        if len(self) >= 2 * self._told:  # not of each write of an outage
+            self._told = len(self)
+            log.warning(
+                "an invalidation of %d keys and tags is pending: the remote store is away", self._told
+            )
         process.emit(InvalidationPending(keys=tuple(keys), tags=tuple(tags), pending=len(self)))
         self.resume()
 
@@ -117,5 +123,6 @@ class Pending:
         if self._everything <= noted:
             self._everything = 0
         if not len(self):
+            self._told = 0
             self._process.emit(InvalidationLanded(seconds=self._process.clock.monotonic() - self._since))
         return True
