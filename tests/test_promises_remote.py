@@ -377,7 +377,8 @@ async def test_an_outage_is_told_by_an_event_each_but_not_by_a_line_of_the_log_e
         for n in range(1_000):
             await cache.invalidate(f"k:{n}")
     assert len(told(cache, InvalidationPending)) == 1_000
-    assert [record.args for record in caplog.records] == [(2**n,) for n in range(10)]
+    told_by_log = [record.args for record in caplog.records if record.name == "acache"]
+    assert told_by_log == [(2**n,) for n in range(10)]
 
 
 @pytest.mark.asyncio
