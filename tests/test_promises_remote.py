@@ -556,3 +556,69 @@ async def test_what_expired_while_it_was_fetched_is_not_served(open_cache, clock
     cache._engine.authority._remote.store.server._clock = type("Slow", (), {"monotonic": lambda _: 0.0})()
     clock.advance(1)
     assert await looking is None
+
+
+# --- versions of tags, held near --------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_the_version_of_a_tag_is_asked_for_once(open_cache):
+    cache = await open_cache()
+
+    @cache.cached("user:{user_id}", ttl=60, tags=["users", "user:{user_id}"])
+    async def user(user_id: int) -> int:
+        return user_id
+
+    await trusted(cache)
+    await user(1)
+    await user(1)  # who loads asks for all of them, and holds none that it stamps with
+    store = cache._engine.authority._remote.store
+    before = store.steps["peek"]
+    assert await user(1) == 1
+    assert store.steps["peek"] - before == 2  # the entry and the namespace's version
+
+
+@pytest.mark.asyncio
+async def test_a_version_held_near_goes_when_the_tag_is_invalidated_elsewhere(open_cache):
+    here, there = await open_cache(), await open_cache()
+    loads = []
+
+    @here.cached("user:{user_id}", ttl=60, tags=["users"])
+    async def user(user_id: int) -> int:
+        loads.append(user_id)
+        return user_id
+
+    await trusted(here)
+    for _ in range(3):
+        await user(1)
+    await there.invalidate(tags=["users"])
+    while here._engine.process.near.versions.keys() & {"users"}:
+        await asyncio.sleep(0.001)
+    await user(1)
+    assert loads == [1, 1]
+
+
+@pytest.mark.asyncio
+async def test_no_version_is_held_without_a_feed(open_cache):
+    cache = await open_cache(LeasingRemote)
+    for _ in range(2):
+        await cache.get_or_load("k", answers(1), ttl=60, tags=["t"], type=int)
+    assert not cache._engine.process.near.versions
+
+
+@pytest.mark.asyncio
+async def test_readers_of_one_tick_share_what_is_read_of_a_key_and_each_gets_its_own_type(open_cache):
+    cache = await open_cache()
+
+    @cache.cached("k", ttl=60)
+    async def point() -> Point:
+        return Point(x=1)
+
+    def fields():
+        return cache.get_or_load("k", answers({}), ttl=60, type=dict[str, int])
+
+    await point()
+    hits = cache.stats().hits
+    found = await asyncio.gather(point(), fields(), point(), fields())
+    assert found == [Point(x=1), {"x": 1}, Point(x=1), {"x": 1}]
+    assert cache.stats().hits - hits == 4

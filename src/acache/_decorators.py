@@ -13,8 +13,8 @@ from acache._engine import Engine
 from acache._entry import Entry
 from acache._key_memo import memoised
 from acache._keys import Template, finish, key_template
-from acache._policy import Options, Policy, plan, unique
-from acache._process import Arrival, Call
+from acache._policy import FRESH, Options, Policy, plan, unique
+from acache._process import Arrival, Call, Found
 from acache._signature import CallShape
 from acache._stats import SAMPLE_EVERY, Stats, Tally
 from acache._wrapper import WrappedMethod, check_async, generate, result_type
@@ -92,6 +92,7 @@ class Wiring:
         self.engine: Engine
         self.policy: Policy
         self.tally = Tally(name)
+        self.asked: Call  # what a call asks for, but for how to load it
         self.counted: Callable[[], int] | None = None  # the hits since it was last rewired
         self.rewire: Callable[..., None] | None = None
 
@@ -106,6 +107,7 @@ class Wiring:
         self.engine = engine
         self.retire()
         self.tally = process.tally(self.name, cast("float | None", self.policy.ttl))
+        self.asked = self.call()
         if self.rewire is not None and self.counted is not None:
             now, every = process.clock.monotonic, process.sample_every
             self.rewire(process.lookup, now, process.near, self.policy.version, every)
@@ -120,17 +122,21 @@ class Wiring:
         """Return a call with this function's policy, type and figures."""
         return Call(policy=self.policy, tally=self.tally, type=self.type, **of)
 
-    def joining(self, key: str) -> Coroutine[Any, Any, Arrival | None] | None:
-        """Return how to wait with others for a load that runs, if there is one."""
-        return self.engine.joining(finish(key), self.policy, self.tally)
+    def ahead(self, key: str, tags: tuple[str, ...]) -> Awaitable[Arrival | Found | None] | None:
+        """Return how to get what is not near without a call of its own, if there is a way."""
+        return self.engine.ahead(finish(key), self.asked, tags)
 
     def miss(
-        self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]
+        self,
+        key: str,
+        load: Callable[[], Awaitable[object]],
+        tags: tuple[str, ...],
+        seen: Found | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Serve what the hit path does not."""
+        """Serve what the hit path does not; *seen* came from `ahead`."""
         given = unique(map(finish, tags)) if tags else ()
         call = Call(policy=self.policy, tally=self.tally, type=self.type, load=load, tags=given)
-        return self.engine.read(finish(key), call)
+        return self.engine.read(finish(key), call, seen)
 
     async def refresh(self, key: str, load: Callable[[], Awaitable[object]], tags: tuple[str, ...]) -> Any:
         """Load now."""
@@ -214,12 +220,13 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
                     LEFT = EVERY + 1
                     SAMPLE(ENTRY, WRAPPER, FORWARD)
                 return ENTRY.value
+            SEEN = None
             if ENTRY is None:
-                ARRIVAL = JOINING(KEY)
-                if ARRIVAL is not None and (ARRIVAL := await ARRIVAL) is not None:
-                    return ARRIVAL.value
+                SEEN = AHEAD(KEY, TAGS_EXPRESSION)
+                if SEEN is not None and (SEEN := await SEEN) is not None and SEEN.verdict is FRESH_ONE:
+                    return SEEN.value
             REMEMBER_KEY
-            return await MISS(KEY, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION)
+            return await MISS(KEY, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION, SEEN)
         def KEY_OF(DEFINITION):
             return FINISH(KEY_EXPRESSION)
         async def INVALIDATE(DEFINITION):
@@ -257,7 +264,8 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> 
     }
     constants = {
         "SAMPLE": wiring.sample,
-        "JOINING": wiring.joining,
+        "AHEAD": wiring.ahead,
+        "FRESH_ONE": FRESH,
         "MISS": wiring.miss,
         "RELOAD": wiring.refresh,
         "DROP": wiring.invalidate,

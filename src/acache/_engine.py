@@ -4,7 +4,7 @@ What is near is judged here (`decide`); what is not becomes a flight. Who may st
 where, is the authority's business: this process alone (`_solo`), or a fleet that shares a remote
 store (`_fleet`)."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -22,8 +22,12 @@ from acache.events import Cleared, HeadStartTooLong, Invalidated, LoadAwaited
 class Finder(Protocol):
     """Where a reader looks before it loads."""
 
-    async def find(self, key: str, call: Call) -> Found:
-        """Return what is stored under *key* and what it is worth to *call*."""
+    def begin(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Found] | None:
+        """Begin to look with others of this tick; None where it takes a `find`."""
+        ...
+
+    async def find(self, key: str, call: Call, *, seen: Found | None = None) -> Found:
+        """Return what is stored under *key* and what it is worth to *call*; *seen* is a first look."""
         ...
 
     async def find_many(self, calls: Mapping[str, Call]) -> dict[str, Found]:
@@ -106,8 +110,8 @@ class Engine:
 
     # --- reading ------------------------------------------------------------------------------------
 
-    async def read(self, key: str, call: Call) -> Any:
-        """Return the value of *key*, loaded if need be.
+    async def read(self, key: str, call: Call, seen: Found | None = None) -> Any:
+        """Return the value of *key*, loaded if need be; *seen*: what a first look by `ahead` found.
 
         Raises what the load raised, LoadTimeout, RecursiveLoad, Overloaded. Cancelling is private."""
         process = self.process
@@ -115,11 +119,10 @@ class Engine:
         while True:
             entry, verdict = (None, MISS) if self._nothing_near else self.judge(key, call.policy)
             found = None
-            finder = self._finder
-            if finder is not None and (verdict is MISS or verdict is GRACE) and self._looks(key, call.policy):
-                found = await finder.find(key, call)
+            looks = verdict is MISS or verdict is GRACE
+            if self._finder is not None and looks and (seen is not None or self._looks(key, call.policy)):
+                found, seen = await self._find(self._finder, key, call, seen), None
                 if found.verdict is FRESH:
-                    call.tally.hits += 1
                     if process.verifier is not None and found.entry is not None:
                         self._verify(key, found.entry, call)
                     return found.value
@@ -144,19 +147,36 @@ class Engine:
             inline = self._count(flight, call, arrival, since if joined else None)
             return arrival.value if inline is None else await self._refreshed(inline, call, arrival)
 
-    def joining(self, key: str, policy: Policy, tally: Tally) -> Coroutine[Any, Any, Arrival | None] | None:
-        """Return how to wait with others for a load of what nobody holds; None: there is none, so `read`.
+    async def _find(self, finder: Finder, key: str, call: Call, seen: Found | None) -> Found:
+        """Return what there is of *key*, having counted it if it is fresh; *seen* is a first look."""
+        if seen is None and (begun := finder.begin(key, call, call.tags)) is not None:
+            seen = await begun
+        if seen is None or seen.wants:
+            seen = await finder.find(key, call, seen=seen)
+            call.tally.hits += seen.verdict is FRESH
+        return seen
 
-        It is what `read` does for a caller who comes too late to begin the load, in as few steps and
-        bytes as can be: for one cold key there may be ten thousand of them. What it waits for may be
-        None, too: it has to be read again."""
-        self.process.enter()
-        flight = self._joinable(key) if policy.patient and self._finder is None else None
+    def ahead(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Arrival | Found | None] | None:
+        """Return how to get what is not near in as few steps and bytes as can be; None: only by `read`.
+
+        It is what `read` does for a caller who comes too late to begin a load, of whom there may be ten
+        thousand for one cold key, and for one whose value is in the remote store. What comes is served
+        if its verdict is FRESH; if not, `read` goes on from there. *call* need not say how to load, and
+        *tags* need not be finished."""
+        process = self.process
+        process.enter()
+        if not call.policy.patient:
+            return None
+        if self._finder is not None:
+            if process.verifier is not None or process.flights.get(key) is not None:
+                return None
+            return self._finder.begin(key, call, tags)
+        flight = self._joinable(key)
         if flight is None or flight.refresh:  # beside a refresh there is a value to be served
             return None
-        if self.process.observers:
-            self.process.emit(LoadAwaited(function=tally.name, key=key))
-        return self._join(flight, tally)
+        if process.observers:
+            process.emit(LoadAwaited(function=call.tally.name, key=key))
+        return self._join(flight, call.tally)
 
     async def _join(self, flight: CacheFlight, tally: Tally) -> Arrival | None:
         mark = self.process.drops.mark

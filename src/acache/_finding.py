@@ -4,25 +4,25 @@ A reader looks in its own task and judges by itself; only what is of no use beco
 was found is trusted only if no invalidation of it was pending here when it was asked for or when it
 came, and is held near only if nothing was heard of it since it was asked for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Final
 
 from acache._elsewhere import Elsewhere
 from acache._entry import Entry
 from acache._envelope import Stored
+from acache._looking import Looked, Looks
 from acache._memory import MemoryStore
 from acache._packing import Packer, valid
 from acache._pending import Pending
 from acache._policy import FRESH, GRACE, MISS, Policy, decide, unique
 from acache._process import Call, Found, Process
-from acache._remote import SPACE, Looked, Looks, Remote
+from acache._remote import SPACE, Remote
 from acache._types import MISSING
 from acache.errors import CodecError, StoreUnavailable
 from acache.events import EntryRejected
 from acache.protocols import ClaimKind
 
 UNTRUSTED: Final = Found(verdict=MISS, trusted=False)
-ABSENT: Final = Found(verdict=MISS)
 FALLBACK_ENTRIES: Final = 10_000
 
 
@@ -37,36 +37,45 @@ class Finder:
         self._remote = remote
         self._packer = packer
         self._pending = pending
-        self._looks = Looks(process, remote)
+        self._looks = Looks(process, remote.peek, self._weigh, space=SPACE)
 
     # --- for a reader who would load ----------------------------------------------------------------
 
-    async def find(self, key: str, call: Call, *, whole: bool = False) -> Found:
+    def begin(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Found] | None:
+        """Begin to look with others; None where it takes a `find`, which asks more questions.
+
+        *tags*: those that the entry may well have, finished or not. What `wants` more is to be looked
+        for again. A tag that is pending now counts as dropped when it has landed."""
+        process = self._process
+        if process.near.fallback is not None or not process.enabled or self._pending.covers(key, ()):
+            return None
+        return self._looks.judged(key, call, tags)
+
+    async def find(self, key: str, call: Call, *, whole: bool = False, seen: Found | None = None) -> Found:
         """Return what is stored under *key* and what it is worth to *call*.
 
-        A fresh value comes without its entry where nobody holds it near, unless *whole*."""
+        A fresh value comes without its entry where nobody holds it near, unless *whole*. *seen*: what a
+        first look brought."""
         found = self._at_once(key, call)
-        tags = call.tags
         while found is None:
-            mark = self._process.near.ledger.mark
-            looked, answered = self._looks.ask((key,), tags)
-            await answered
-            found = self._weigh(key, call, looked, mark, whole=whole)
-            if found.wants:
-                tags, found = unique((*tags, *found.wants)), None
+            wants = () if seen is None else seen.wants
+            looked = await self._looks.read((key,), wants, likely=call.tags)
+            seen = self._weigh(looked, key, call, whole=whole)
+            if not seen.wants:
+                found = seen
         return found
 
     async def find_many(self, calls: Mapping[str, Call]) -> dict[str, Found]:
         """Return the same for each key of *calls*."""
         found = {key: known for key, call in calls.items() if (known := self._at_once(key, call)) is not None}
         left = [key for key in calls if key not in found]
-        tags = unique(tag for key in left for tag in calls[key].tags)
+        likely = unique(tag for key in left for tag in calls[key].tags)
+        wants: tuple[str, ...] = ()
         while left:
-            mark = self._process.near.ledger.mark
-            looked = await self._looks.read(left, tags)
-            found |= {key: self._weigh(key, calls[key], looked, mark) for key in left}
+            looked = await self._looks.read(left, wants, likely=likely)
+            found |= {key: self._weigh(looked, key, calls[key]) for key in left}
             left = [key for key in left if found[key].wants]
-            tags = unique((*tags, *(tag for key in left for tag in found[key].wants)))
+            wants = unique(tag for key in left for tag in found[key].wants)
         return found
 
     def _at_once(self, key: str, call: Call) -> Found | None:
@@ -79,27 +88,32 @@ class Finder:
             return UNTRUSTED
         return None
 
-    def _weigh(self, key: str, call: Call, looked: Looked, mark: int, *, whole: bool = False) -> Found:
-        """Return what the answer says of *key*."""
-        if looked.away:
-            return UNTRUSTED
+    def _weigh(self, looked: Looked, key: str, call: Call, *, whole: bool = False) -> Found:
+        """Return what the answer says of *key*, in few steps: every remote hit takes them."""
+        if looked.crowded and not whole and (known := looked.known(key, call)) is not None:
+            return known
         data = looked.found[key]
-        if data is None:
-            return ABSENT
-        stored = self.open(key, data)
-        if stored is None:
-            return Found(verdict=MISS, data=data)
+        stored = None if data is None else self.open(key, data)
+        if data is None or stored is None:
+            return UNTRUSTED if looked.away else Found(verdict=MISS, data=data)
+        tags, policy, process = stored.tags, call.policy, self._process
         # Asked before the tags are looked up as well as after: the retry may land in between.
-        if self._pending.covers(key, stored.tags):
+        if self._pending.covers(key, tags):
             return UNTRUSTED
-        if stored.tags:
-            # A tag that nobody could know of was pending when this was asked for if it was dropped since.
-            complete = looked.versions.keys() >= stored.tags.keys()
-            if not complete or not self._process.drops.quiet(key, stored.tags, since=looked.since):
-                return Found(verdict=MISS, wants=tuple(stored.tags))
-        return self.judge(
-            key, call, stored, looked.versions, data=data, mark=mark, whole=whole, values=looked.values
-        )
+        # A tag that nobody could know of was pending when this was asked for if it was dropped since.
+        current = valid(stored, SPACE, looked.versions, looked.held)
+        if tags and (current is None or not process.drops.quiet(key, tags, since=looked.since)):
+            return Found(verdict=MISS, wants=tuple(tags))
+        value: object = MISSING
+        if current and stored.version == policy.version:
+            value = self._value(key, stored, call.type, looked.values if looked.crowded else None)
+        light = not whole and process.near.store is None and process.verifier is None
+        if light and value is not MISSING and self._packer.calm(stored, policy.beta):
+            found = Found(verdict=FRESH, value=value)
+            if looked.crowded:
+                looked.shared[key] = call, found
+            return found
+        return self._worth(key, call, stored, value, data=data, mark=looked.mark)
 
     def judge(
         self,
@@ -110,21 +124,17 @@ class Finder:
         *,
         data: bytes,
         mark: int,
-        whole: bool = True,
-        values: dict[str, tuple[object, object]] | None = None,
     ) -> Found:
-        """Return what *stored* is worth under these versions; what can be served is put near.
-
-        *values* are those that were decoded before, for others who asked for the same."""
-        process, policy = self._process, call.policy
+        """Return what *stored* is worth under these versions; what can be served is put near."""
         value: object = MISSING
-        if valid(stored, SPACE, versions) and stored.version == policy.version:
-            value = self._value(key, stored, call.type, {} if values is None else values)
+        if valid(stored, SPACE, versions) and stored.version == call.policy.version:
+            value = self._value(key, stored, call.type, None)
+        return self._worth(key, call, stored, value, data=data, mark=mark)
+
+    def _worth(self, key: str, call: Call, stored: Stored, value: object, *, data: bytes, mark: int) -> Found:
+        process, policy = self._process, call.policy
         if value is MISSING:  # most likely it was invalidated: not even a failed load may bring it back
             return Found(verdict=MISS, data=data, previous=tuple(stored.tags))
-        light = not whole and process.near.store is None and process.verifier is None
-        if light and self._packer.calm(stored, policy.beta):
-            return Found(verdict=FRESH, value=value)
         entry = self._packer.entry(stored, value, policy.beta)
         now = process.clock.monotonic()
         retry_at = process.retry_at.get(key, 0.0)
@@ -142,18 +152,20 @@ class Finder:
             return None
 
     def _value(
-        self, key: str, stored: Stored, type: object, values: dict[str, tuple[object, object]]
+        self, key: str, stored: Stored, type: object, values: dict[str, tuple[object, object]] | None
     ) -> object:
         """Return the value, decoded once for all who asked together; MISSING if it is none of *type*."""
-        known = values.get(key)
-        if known is None or known[0] is not type:
-            try:
-                value = self._packer.value(stored, type)
-            except CodecError as error:
-                self._reject(key, error)
-                value = MISSING
-            known = values[key] = (type, value)
-        return known[1]
+        known = None if values is None else values.get(key)
+        if known is not None and known[0] is type:
+            return known[1]
+        try:
+            value = self._packer.value(stored, type)
+        except CodecError as error:
+            self._reject(key, error)
+            value = MISSING
+        if values is not None:
+            values[key] = type, value
+        return value
 
     def _reject(self, key: str, error: CodecError) -> None:
         self._process.emit(EntryRejected(key=key, reason=getattr(error, "reason", "undecodable")))

@@ -4,12 +4,17 @@ Nothing - read, loaded, set or committed - is put near if a message for its key 
 the mark that was taken before its first request was sent. Without a remote store the near store is
 all there is, and it is always trusted; in front of one it is trusted until `trusted_until`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
+from types import MappingProxyType
+from typing import Final
 
 from acache._entry import Entry
 from acache._ledger import Ledger
 from acache.protocols import LocalStore
+
+MAX_VERSIONS: Final = 50_000  # of tags, held near; then it starts over
+NOTHING_HELD: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class Evictions:
@@ -43,7 +48,7 @@ class Evictions:
 class Near:
     """A local store (or none), with the ledger of what was heard."""
 
-    __slots__ = ("evictions", "fallback", "ledger", "store", "trusted_until")
+    __slots__ = ("evictions", "fallback", "ledger", "store", "trusted_until", "versions")
 
     def __init__(self, store: LocalStore | None) -> None:
         """Hold *store*; None keeps nothing near but remembers what was heard all the same."""
@@ -52,6 +57,7 @@ class Near:
         self.ledger = Ledger()
         self.fallback: LocalStore | None = None  # served only while the remote store is away
         self.trusted_until = inf
+        self.versions: dict[str, bytes] = {}  # of tags, as the remote store last said; never stamped from
 
     def get(self, key: str, now: float) -> Entry | None:
         """Return the entry of *key* if near is trusted at *now*; it may be outdated."""
@@ -67,9 +73,34 @@ class Near:
             self.store.put(key, entry)
         return True
 
+    def versions_at(self, now: float) -> Mapping[str, bytes]:
+        """Return the versions of tags that are held, nothing if near is not trusted at *now*.
+
+        A tag that the remote store has evicted meanwhile keeps its version here: that is no harm. Who
+        finds another one in an entry has to ask the remote store which is right."""
+        return self.versions if now < self.trusted_until else NOTHING_HELD
+
+    def hold_versions(self, versions: Mapping[str, bytes | None], now: float, *, since: int) -> bool:
+        """Hold what the remote store has just said of tags; say whether what is held is trusted.
+
+        Not those of which something was heard after the mark *since*, by the one rule for every put."""
+        held = self.versions
+        if now >= self.trusted_until:
+            return False
+        if len(held) + len(versions) > MAX_VERSIONS:
+            held.clear()
+        for tag, version in versions.items():
+            if version is None:
+                held.pop(tag, None)
+            elif self.ledger.quiet("", (tag,), since=since):
+                held[tag] = version
+        return True
+
     def forget(self, keys: Iterable[str], tags: Iterable[str]) -> None:
         """Drop what is held of *keys* and *tags*; what is under way of them will not be put."""
         self.ledger.hear(keys, tags)
+        for tag in tags:
+            self.versions.pop(tag, None)
         for store in (self.store, self.fallback):
             if store is not None:
                 for key in keys:
@@ -95,6 +126,7 @@ class Near:
     def forget_everything(self) -> None:
         """Drop all that is held; nothing that is under way will be put."""
         self.ledger.hear_everything()
+        self.versions.clear()
         self.fallback = None
         if self.store is not None:
             self.store.clear()

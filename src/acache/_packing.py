@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import lru_cache
 from math import inf
 from sys import maxsize
+from types import MappingProxyType
 from typing import Any, Final, get_args, get_origin
 
 from acache._entry import MAX_EXPONENTIAL, Entry
@@ -22,6 +23,7 @@ CHECKED_AT_FIRST: Final = 8  # stores of a type that are compared with what come
 CHECKED_EVERY: Final = 64  # ... and then one in so many
 CHECKED_UP_TO: Final = 16 * 1024  # bytes; smaller ones of an open type are compared at every store
 MAX_TYPES: Final = 1024
+NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 BARE: Final[frozenset[object]] = frozenset((Any, object, dict, list, tuple, set, frozenset))
 ABSTRACT: Final[frozenset[object]] = frozenset(
@@ -32,14 +34,18 @@ ABSTRACT: Final[frozenset[object]] = frozenset(
 class Packer:
     """Packs for one namespace with one codec."""
 
-    __slots__ = ("_clock", "_codec", "_counts", "_decoders", "_sealer")
+    __slots__ = ("_clock", "_codec", "_counts", "_decoders", "_known", "_sealer", "open")
 
     def __init__(self, codec: AnyCodec, sealer: Sealer, clock: Clock) -> None:
         """Pack with *codec* into the envelopes of *sealer*."""
         self._codec = codec
         self._sealer = sealer
+        self.open = sealer.open
+        """Return what bytes found under a key say of themselves; CodecError for what is none of ours."""
         self._clock = clock
         self._decoders: dict[object, Callable[[bytes], object]] = {}
+        # The same by the identity of the annotation, which is kept: some take long to hash.
+        self._known: dict[int, tuple[object, Callable[[bytes], object]]] = {}
         self._counts: dict[object, int] = {}
 
     def pack(
@@ -78,10 +84,6 @@ class Packer:
         )
         return self._sealer.seal(key, stored)
 
-    def open(self, key: str, data: bytes) -> Stored:
-        """Return what *data* says of itself; CodecError, and nothing else, for what is none of ours."""
-        return self._sealer.open(key, data)
-
     def value(self, stored: Stored, type: object) -> Any:
         """Return the value of what was opened; CodecError if it is none of *type* or of another codec."""
         if stored.codec != self._codec.name:
@@ -115,8 +117,9 @@ class Packer:
             raise self._broke(error) from error
 
     def _decode(self, payload: bytes, type: object) -> Any:
+        known = self._known.get(id(type))
         try:
-            return self._decoder(type)(payload)
+            return (known[1] if known is not None else self._decoder(type))(payload)
         except CodecError:
             raise
         except Exception as error:
@@ -131,6 +134,9 @@ class Packer:
             if len(self._decoders) >= MAX_TYPES:
                 self._decoders.clear()
             decode = self._decoders[type] = decoder(self._codec, type)
+        if len(self._known) >= MAX_TYPES:
+            self._known.clear()
+        self._known[id(type)] = type, decode
         return decode
 
     def _broke(self, error: Exception) -> CodecError:
@@ -168,11 +174,20 @@ def is_open(type: object) -> bool:
     return type in BARE or (get_origin(type) or type) in ABSTRACT or any(map(is_open, get_args(type)))
 
 
-def valid(stored: Stored, space: str, versions: Mapping[str, bytes | None]) -> bool:
-    """Say whether what an entry was stored with is current; *versions* are the current ones."""
+def valid(
+    stored: Stored, space: str, versions: Mapping[str, bytes | None], held: Mapping[str, bytes] = NOTHING
+) -> bool | None:
+    """Say whether what an entry was stored with is current; *versions* are the current ones.
+
+    *held*, which may be older, can tell that a tag which they do not name is current, never that it is
+    not: None then, and where neither knows the tag."""
     if versions.get(space) != stored.space:
         return False
-    for tag, version in stored.tags.items():  # noqa: SIM110 - as in `Ledger.quiet`
-        if versions.get(tag) != version:
-            return False
-    return True
+    current: bool | None = True
+    for tag, version in stored.tags.items():
+        if tag in versions:
+            if versions[tag] != version:
+                return False
+        elif held.get(tag) != version:
+            current = None
+    return current

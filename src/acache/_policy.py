@@ -176,6 +176,8 @@ class Policy:
     """Of the function's result; an entry of another version is a miss."""
     named: frozenset[str] = frozenset()
     """Which options were given, as opposed to defaulted. Computed."""
+    patient: bool = True
+    """Whether a caller waits for a load as long as it takes. Computed."""
 
     def __init__(self, **options: Unpack[Options]) -> None:
         """Take any of the options above by name."""
@@ -183,6 +185,7 @@ class Policy:
         for name, default in _DEFAULTS.items():
             object.__setattr__(self, name, values.get(name, default))
         object.__setattr__(self, "named", frozenset(values))
+        object.__setattr__(self, "patient", self.timeout is None and self.soft_timeout is None)
 
     def over(self, base: "Policy") -> "Policy":
         """Return *base* with what this policy names put over it."""
@@ -208,11 +211,6 @@ class Policy:
         return f"Policy({', '.join(shown)})"
 
     @property
-    def patient(self) -> bool:
-        """Whether a caller waits for a load as long as it takes."""
-        return self.timeout is None and self.soft_timeout is None
-
-    @property
     def keep(self) -> float:
         """Seconds for which an entry is of use after it stopped being fresh."""
         return max(self.stale_while_revalidate, self.stale_if_error)
@@ -228,7 +226,7 @@ class Policy:
 
 
 _DEFAULTS: Final[dict[str, object]] = {
-    field.name: field.default for field in fields(Policy) if field.name != "named"
+    field.name: field.default for field in fields(Policy) if field.name not in ("named", "patient")
 }
 
 

@@ -68,7 +68,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
     verdict: Verdict = FRESH  # on that entry
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class Found(Struct, frozen=True, kw_only=True, gc=False):
     """What a look into the remote store found of a key. Built in C: every remote hit makes one."""
 
     verdict: Verdict

@@ -1,13 +1,12 @@
 """The way to a remote store: complete names, one breaker, one net of timeouts, bytes only.
 
-Every verb raises StoreUnavailable and nothing else; with the breaker open it does so at once. What
-is asked for in one tick of the loop goes out as one request."""
+Every verb raises StoreUnavailable and nothing else; with the breaker open it does so at once."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar, cast, final
+from typing import Final, Protocol, TypeVar, cast
 
 from acache._breaker import Breaker
 from acache._process import Process
@@ -49,18 +48,19 @@ class Remote:
     # --- names ---
 
     def name(self, word: str) -> str:
-        """Return the complete name of a key or tag, or of the namespace.
-
-        The braces decide a cluster's slot, so what would make them empty is hashed."""
-        if word == SPACE:
-            return self.namespace
-        if word.startswith(("}", "~")):  # the second, so that nobody can write what a hash looks like
-            word = f"~{blake2b(word.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
-        return f"{self.namespace}:{{{word}}}"
+        """Return the complete name of a key or tag, or of the namespace."""
+        return self.names((word,))[0]
 
     def names(self, words: Iterable[str]) -> list[str]:
-        """Return the complete name of each."""
-        return [self.name(word) for word in words]
+        """Return the complete name of each, without a call for each: every read asks.
+
+        The braces decide a cluster's slot, so what would make them empty is hashed; as is what begins
+        like a hash, so that nobody can write what one looks like."""
+        space = self.namespace
+        return [
+            space if word == SPACE else f"{space}:{{{word if word[0] not in '}~' else _hashed(word)}}}"
+            for word in words
+        ]
 
     # --- verbs ---
 
@@ -176,109 +176,13 @@ class Remote:
             self._process.emit(BreakerChanged(open=True))
 
 
+def _hashed(word: str) -> str:
+    return f"~{blake2b(word.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
+
+
 def answered(names: Sequence[str], found: Sequence[object]) -> dict[str, bytes | None]:
     """Return what was *found* of each of *names*; TypeError or ValueError for what is no such answer."""
     for data in found:
         if data is not None and not isinstance(data, bytes):
             raise TypeError(f"a store answers bytes or None, not {type(data).__name__}")
     return dict(zip(names, cast("Sequence[bytes | None]", found), strict=True))
-
-
-@final
-class Looked:
-    """What the readers of one tick ask for in one request, and then its answer."""
-
-    __slots__ = ("away", "found", "since", "values", "versions", "waiting")
-
-    def __init__(self, since: int) -> None:
-        """Ask, at the mark *since* of the drops, for the namespace's version: every entry has to match it."""
-        self.since = since
-        self.found: dict[str, bytes | None] = {}
-        self.versions: dict[str, bytes | None] = {SPACE: None}
-        self.away = True  # no answer: the store is away, or the cache was closed
-        self.values: dict[str, tuple[object, Any]] = {}  # decoded, and into which type, for all
-        self.waiting: list[asyncio.Future[None]] = []
-
-    def wake(self) -> None:
-        """Let all who wait look at it."""
-        waiting, self.waiting = self.waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-
-
-@final
-class Looks:
-    """Reads of one tick of the loop, as one request.
-
-    The first who asks in a tick sends for all, in its own task: a lone reader costs no other. If it
-    is cancelled a task of the cache takes its place, so that nobody else notices."""
-
-    __slots__ = ("_filling", "_process", "_remote")
-
-    def __init__(self, process: Process, remote: Remote) -> None:
-        """Read from *remote*."""
-        self._process = process
-        self._remote = remote
-        self._filling: Looked | None = None  # can be joined until it is sent
-        process.moved.append(self._moved)
-
-    def _moved(self) -> None:
-        self._filling = None
-
-    def ask(self, keys: Iterable[str], tags: Iterable[str]) -> tuple[Looked, Awaitable[None]]:
-        """Ask for the bytes of *keys*, the versions of *tags* and of the namespace; await the second."""
-        looked = self._filling
-        leads = looked is None or len(looked.found) >= CHUNK
-        if looked is None or leads:
-            looked = self._filling = Looked(self._process.drops.mark)
-        for key in keys:
-            looked.found[key] = None
-        if tags:
-            for tag in tags:
-                looked.versions[tag] = None
-        if leads:
-            return looked, self._lead(looked)
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        looked.waiting.append(waiter)
-        return looked, waiter
-
-    async def read(self, keys: Iterable[str], tags: Iterable[str]) -> Looked:
-        """Return the answer of `ask`."""
-        looked, answered = self.ask(keys, tags)
-        await answered
-        return looked
-
-    async def _lead(self, looked: Looked) -> None:
-        try:
-            await asyncio.sleep(0)
-            await self._send(looked)
-        except BaseException:
-            self._depart(looked)  # whoever comes now leads another one
-            if any(not waiter.done() for waiter in looked.waiting):
-                self._process.background.start(self._take_over(looked))
-            raise
-        looked.wake()
-
-    async def _take_over(self, looked: Looked) -> None:
-        try:
-            await self._send(looked)
-        finally:
-            looked.wake()
-
-    def _depart(self, looked: Looked) -> None:
-        if self._filling is looked:
-            self._filling = None
-
-    async def _send(self, looked: Looked) -> None:
-        self._depart(looked)
-        if self._process.closed:
-            return
-        keys, tags = list(looked.found), list(looked.versions)
-        try:
-            found, versions = await self._remote.peek(keys, tags)
-        except StoreUnavailable:
-            return
-        looked.found = dict(zip(keys, found, strict=True))
-        looked.versions = versions
-        looked.away = False

@@ -207,20 +207,57 @@ mutant(
     "tags do not count",
     "tags",
     "changed_by_tag_no_near",
-    ("_finding:valid", "if versions.get(tag) != version:", "if False:"),
+    ("_finding:valid", "versions[tag] != version", "False"),
 )
 mutant(
     "a missing version is a match",
     "tags",
     "changed_by_tag_no_near",
-    ("_finding:valid", "versions.get(tag) != version", "versions.get(tag) not in (version, None)"),
+    ("_finding:valid", "versions[tag] != version", "versions[tag] not in (version, None)"),
 )
 mutant(
     "the namespace's version does not count",
     "tags",
     "changed_by_clear_no_near",
-    ("_finding:valid", "if versions.get(space) != stored.space:", "if False:"),
+    ("_finding:valid", "versions.get(space) != stored.space", "False"),
 )
+mutant(
+    "a version that is held near outlives the message",
+    "held_versions",
+    "held_versions_and_drops_of_the_tag",
+    ("_near:Near.forget", "self.versions.pop(tag, None)", "pass"),
+)
+mutant(
+    "a version is held near whatever was heard since it was asked for",
+    "held_versions",
+    "held_versions_and_drops_of_the_tag",
+    ("_near:Near.hold_versions", 'elif self.ledger.quiet("", (tag,), since=since):', "else:"),
+    scheduler="pct",
+)
+mutant(
+    "a version that is held near is always trusted",
+    "held_versions",
+    "held_versions_while_the_feed_is_slow",
+    ("_near:Near.versions_at", "if now < self.trusted_until", "if True"),
+    ("_near:Near.hold_versions", "now >= self.trusted_until", "False"),
+)
+mutant(
+    "an entry that differs from what is held near is a miss",
+    "held_versions",
+    "held_versions_of_a_tag_that_was_evicted",
+    ("_finding:valid", "current = None\n", "current = False if tag in held else None\n"),
+)
+mutant(
+    "an entry is stamped with what is held near",
+    "held_versions",
+    "held_versions_of_a_tag_that_was_evicted",
+    (
+        "_fleet:FleetLoads._load_under",
+        "outcome = await self._load(flight)\n",
+        "versions |= process.near.versions\n        outcome = await self._load(flight)\n",
+    ),
+)
+
 mutant(
     "the stamp is not read again after the load",
     "V7",
@@ -489,7 +526,7 @@ mutant(
     "a look is joined after it was sent",
     "batch",
     "joiners_of_a_look_at_late_tags",
-    ("_remote:Looks._depart", "self._filling = None", "pass"),
+    ("_looking:Looks._depart", "self._filling = None", "pass"),
 )
 
 mutant(
@@ -513,7 +550,7 @@ mutant(
     "a tag's version does not count in a history",
     "tags register",
     "register_near",
-    ("_finding:valid", "if versions.get(tag) != version:", "if False:"),
+    ("_finding:valid", "versions[tag] != version", "False"),
 )
 
 # --- the store away ---------------------------------------------------------------------------------
@@ -583,7 +620,7 @@ mutant(
     "a failed look fails the read",
     "P5",
     "no_read_fails",
-    ("_remote:Looks._send", "except StoreUnavailable:", "except ZeroDivisionError:"),
+    ("_looking:Looks._send", "except StoreUnavailable:", "except ZeroDivisionError:"),
 )
 mutant(
     "fallbacks live from when they were loaded to the end",
@@ -697,7 +734,7 @@ mutant(
     "a tag named like the namespace is the namespace",
     "namespaces",
     "namespaces_side_by_side",
-    ("_remote:Remote.name", "if word == SPACE:", "if word in (SPACE, self.namespace):"),
+    ("_remote:Remote.names", "word == SPACE", "word in (SPACE, space)"),
     scheduler="pct",
 )
 mutant(

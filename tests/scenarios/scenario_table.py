@@ -12,6 +12,7 @@ import scenarios_pending  # noqa: F401
 import scenarios_readers  # noqa: F401
 import scenarios_register  # noqa: F401
 import scenarios_sources  # noqa: F401
+import scenarios_versions  # noqa: F401
 import scenarios_writers  # noqa: F401
 from scenario_registry import REGISTRY
 

@@ -8,6 +8,7 @@ RACES = (
     *(f"V{number}" for number in range(1, 18)),
     *("void_flight", "joined_refresh", "batch", "early_message", "kept_lease", "two_steps", "late_versions"),
     *("commit_check", "refused_exit", "second_pass", "pending", "first_pass", "pending_inside"),
+    "held_versions",
 )
 
 

@@ -5,6 +5,7 @@ braces that the core puts around keys and tags see to it. The name of a namespac
 braces and is hashed whole, so its claims carry that whole name in braces of their own.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 Pair = tuple[bytes, bytes]
@@ -33,6 +34,11 @@ def entry_of(key: str) -> bytes:
 def version_of(tag: str) -> bytes:
     """Return where the version of a complete tag, or of a bare namespace, is."""
     return _bytes(f"{PREFIX}:t:{tag}" if ":" in tag else f"{PREFIX}:n:{tag}")
+
+
+def entries_of(keys: Sequence[str]) -> list[bytes]:
+    """Return where the entry of each complete key is: what every read asks, without a call for each."""
+    return [f"{PREFIX}:e:{key}".encode("utf-8", "surrogatepass") for key in keys]
 
 
 def stamp_of(namespace: str) -> bytes:

@@ -22,7 +22,7 @@ from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
 from acache_redis._feed import Listener, Pace
 from acache_redis._homes import Homes
-from acache_redis._names import Pair, entry_of, key_pair, stamp_of, tag_pair, version_of
+from acache_redis._names import Pair, entries_of, entry_of, key_pair, stamp_of, tag_pair, version_of
 from acache_redis._place import place_of
 from acache_redis._recent import Recent
 from acache_redis._resp import Command, Reply
@@ -93,7 +93,7 @@ class RedisStore:
         """Return the bytes under each of *keys*, in their order, None where nothing is."""
         if not keys:
             return []
-        return await self._homes.here().read([*map(entry_of, keys)])
+        return await self._homes.here().read(entries_of(keys))
 
     async def set_many(self, items: Sequence[Item]) -> None:
         """Store every item, whatever stands on its key."""
@@ -116,7 +116,7 @@ class RedisStore:
         """Return entries and versions as they are; the same one read as `get_many`."""
         if not keys and not tags:
             return [], []
-        names = [*map(entry_of, keys), *map(version_of, tags)]
+        names = [*entries_of(keys), *map(version_of, tags)]
         found = await self._homes.here().read(names)
         return found[: len(keys)], found[len(keys) :]
 
