@@ -28,8 +28,21 @@ local function clock()
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- What stands under a name of ours but is of another type was not put there by us: it is nothing, and goes.
+local function read(command, key)
+    local value = redis.pcall(command, key)
+    if type(value) == 'table' and value.err then
+        if not string.find(value.err, 'WRONGTYPE', 1, true) then
+            return redis.call(command, key)
+        end
+        redis.call('UNLINK', key)
+        return false
+    end
+    return value
+end
+
 local standing = {held = {}, count = 0, kind = false, taint = false}
-local fields = redis.call('HGETALL', KEYS[2])
+local fields = read('HGETALL', KEYS[2]) or {}
 local now = #fields > 0 and clock()
 for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
@@ -37,7 +50,7 @@ for i = 1, #fields, 2 do
         standing.kind = value
     elseif field == 'taint' then
         standing.taint = true
-    elseif tonumber(value) > now then
+    elseif (tonumber(value) or 0) > now then
         standing.held[field] = tonumber(value)
         standing.count = standing.count + 1
     end
@@ -132,7 +145,7 @@ def _script(body: str) -> Verb:
 
 LEASE: Final = _script("""
 local token, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local data = redis.call('GET', KEYS[1])
+local data = read('GET', KEYS[1])
 if data and redis.sha1hex(data) ~= seen then
     return {'found', data}
 end
@@ -172,7 +185,7 @@ local stored = sole(token) and redis.pcall('SET', KEYS[1], data, 'PX', ttl)
 release(token)
 save()
 if not stored then
-    return redis.call('GET', KEYS[1]) == data and 1 or 0
+    return read('GET', KEYS[1]) == data and 1 or 0
 end
 if stored.err then
     return stored
@@ -196,7 +209,7 @@ return 1
 
 DROP: Final = _script("""
 local keep = ARGV[3]
-if not keep or redis.call('GET', KEYS[1]) ~= keep then
+if not keep or read('GET', KEYS[1]) ~= keep then
     redis.call('UNLINK', KEYS[1])
 end
 disturb()
@@ -223,7 +236,7 @@ local version, ttl = ARGV[3], tonumber(ARGV[4])
 if standing.kind == 'fence' then
     return false
 end
-local there = redis.call('GET', KEYS[1])
+local there = read('GET', KEYS[1])
 if not there then
     redis.call('SET', KEYS[1], version, 'PX', ttl)
     return version
@@ -236,7 +249,7 @@ return there
 
 SETTLE: Final = _script("""
 local token, version, ttl = ARGV[3], ARGV[4], ARGV[5]
-if redis.call('GET', KEYS[1]) == version then
+if read('GET', KEYS[1]) == version then
     return version
 end
 local new = sole(token)

@@ -118,6 +118,38 @@ async def test_p8_a_value_of_another_type_is_a_miss(server):
         assert await cache.get_or_load("typed", number, ttl=60, type=int) == 7
 
 
+FOREIGN = {
+    "an entry": "acache:e:shop:{k}",
+    "the claims of a key": "acache:c:shop:{k}",
+    "a version": "acache:t:shop:{t}",
+    "the claims of a tag": "acache:tc:shop:{t}",
+    "the namespace's version": "acache:n:shop",
+}
+
+
+@pytest.mark.parametrize("place", FOREIGN)
+async def test_p5_a_key_of_another_type_in_our_place_is_nothing_and_holds_up_nobody(server, place):
+    async with Redis.from_url(server.url) as redis:
+        await redis.flushdb()
+        await redis.lpush(FOREIGN[place], "x")
+    async with Cache(RedisStore(server.url), namespace="shop") as cache:
+        assert await cache.get_or_load("k", answer, ttl=60, tags=["t"], type=dict) == await answer()
+        await cache.invalidate("k", tags=["t"])
+        async with cache.writing("k", tags=["t"]) as writer:
+            writer.commit("k", await answer(), ttl=60)
+        assert await cache.get("k", type=dict) == await answer()
+        assert (cache.health().remote, cache.health().pending_invalidations) == ("up", 0)
+
+
+async def test_p5_claims_that_are_no_times_are_none(server):
+    async with Redis.from_url(server.url) as redis:
+        await redis.flushdb()
+        await redis.hset("acache:c:shop:{k}", mapping={"kind": "fence", ":x": "soon"})
+    async with Cache(RedisStore(server.url), namespace="shop") as cache:
+        await cache.get_or_load("k", answer, ttl=60, type=dict)
+        assert await cache.get("k", type=dict) == await answer()
+
+
 async def test_p8_a_password_is_shown_nowhere(caplog):
     with valkey("--requirepass", SECRET) as server:
         caplog.set_level(logging.DEBUG)
