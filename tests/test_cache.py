@@ -281,7 +281,7 @@ async def test_a_loader_may_be_anything_that_returns_an_awaitable(cache):
         (lambda: Cache("memory://?max_entries=-5"), ConfigurationError, "max_entries"),
         (lambda: Cache("memory://?max_entries=5&max_entries=6"), ConfigurationError, "twice"),
         (lambda: Cache("nothing://"), UnknownScheme, "no store serves the scheme 'nothing': installed are"),
-        (lambda: Cache("memory"), UnknownScheme, "no store serves the scheme ''"),
+        (lambda: Cache("memory"), UnknownScheme, 'named by a URL, such as "memory://"'),
         (lambda: Cache(object()), ConfigurationError, "object is no store: it has neither the methods"),
         (lambda: Cache(MemoryStore), ConfigurationError, "MemoryStore is a class: pass a store"),
         (lambda: Cache(near=True), ConfigurationError, "near= stands in front of a remote store"),

@@ -51,6 +51,8 @@ def open_journal(place: str, **options: Any) -> JournalView:
 
 def _factory(kind: str, scheme: str) -> Any:
     factories = _found(f"acache.{kind}s")
+    if not scheme:
+        raise UnknownScheme(f'a {kind} is named by a URL, such as "memory://": this text has no scheme')
     if scheme not in factories:
         install = KNOWN_ELSEWHERE.get(scheme)
         remedy = (
