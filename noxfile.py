@@ -52,13 +52,13 @@ def tests(session: nox.Session) -> None:
     """The tests. On the first Python of the run also real servers, and then, without measuring, slow ones."""
     _sync(session, "--group=test")
     if results:
-        _pytest(session, "-m", "not slow and not real", *session.posargs)
+        _pytest(session, "-m", "not slow and not real and not scale", *session.posargs)
         return
     session.run("coverage", "erase")
     try:
-        _pytest(session, "-m", "not slow", *session.posargs, runner=("coverage", "run", "-m"))
+        _pytest(session, "-m", "not slow and not scale", *session.posargs, runner=("coverage", "run", "-m"))
     finally:
-        _pytest(session, "-m", "slow", *session.posargs)
+        _pytest(session, "-m", "slow and not scale", *session.posargs)
 
 
 @nox.session(python=False)

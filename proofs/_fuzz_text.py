@@ -5,6 +5,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 from acache import Cache
+from acache._given import checked_tags
 from acache._keys import Template, finish
 from acache._registry import open_store
 from acache.errors import CacheError
@@ -71,7 +72,7 @@ def templates(seed: int, count: int) -> Found:
         for work in (
             lambda text=text: Template.parse(text),
             lambda text=text: cache.key(text),
-            lambda text=text: cache.checked_tags([text]),
+            lambda text=text: checked_tags([text]),
         ):
             try:
                 work()

@@ -13,6 +13,8 @@ from acache.cli.app import app
 from acache.cli.simulate import Situation, simulate
 from acache.cli.xfetch import refreshed_before
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     return CliRunner().invoke(app, ["simulate", *arguments])

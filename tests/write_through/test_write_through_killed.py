@@ -51,6 +51,7 @@ async def test_a_writer_killed_after_its_save_and_before_its_release_leaves_noth
 
 
 @on_postgresql
+@pytest.mark.scale
 async def test_writers_killed_at_any_instant_leave_nothing_stale(database, options):
     async with process(**options) as reader:
         for attempt in range(3):

@@ -239,7 +239,6 @@ async def test_hostile_and_qualified_names(server, url, heard):
 
 
 @pytest.mark.real
-@pytest.mark.xfail(strict=False, reason="a partition made later is not seen in time on a busy machine")
 @pytest.mark.asyncio
 async def test_partitions_are_watched_those_too_that_come_later(server, url, heard):
     server.psql("""
@@ -254,8 +253,14 @@ async def test_partitions_are_watched_those_too_that_come_later(server, url, hea
         )
         await until(lambda: heard.cleared > 1)  # it was there before its triggers were
         await until(lambda: triggers(server) == 12)
-        server.psql("INSERT INTO high VALUES (12)")
-        await until(lambda: "t:12" in heard.keys)
+        for number in range(12, 20):
+            name, cleared = f"t:{number}", heard.cleared
+            server.psql(f"INSERT INTO high VALUES ({number})")
+            # What is changed while the triggers are installed is covered by the whole cache.
+            await until(lambda name=name, cleared=cleared: name in heard.keys or heard.cleared > cleared)
+            if name in heard.keys:
+                break
+        assert name in heard.keys
 
 
 @pytest.mark.real

@@ -5,7 +5,7 @@ from rights import EVERYWHERE, let
 from valkey_cluster import cluster, watched
 from valkey_server import binaries, valkey
 
-PLACES = [*sorted(binaries()), "restricted", "cluster", "sentinel"]
+PLACES = [*sorted(binaries()), "restricted", "cluster", pytest.param("sentinel", marks=pytest.mark.scale)]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 from failover_load import CACHES, KEYS, TIMEOUT, kill_primary_of_cluster, kill_watched_primary, survive
 from valkey_cluster import cluster, watched
 
-pytestmark = [pytest.mark.real, pytest.mark.asyncio]
+pytestmark = [pytest.mark.real, pytest.mark.scale, pytest.mark.asyncio]
 
 
 @pytest.mark.parametrize("kind", ["cluster", "sentinel"])

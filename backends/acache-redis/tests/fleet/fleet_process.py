@@ -13,7 +13,10 @@ import pytest
 from valkey_server import environment
 
 everywhere = pytest.mark.parametrize(
-    "server", ["valkey", "cluster", "sentinel"], indirect=True, scope="module"
+    "server",
+    ["valkey", *(pytest.param(kind, marks=pytest.mark.scale) for kind in ("cluster", "sentinel"))],
+    indirect=True,
+    scope="module",
 )
 WORKER = Path(__file__).with_name("fleet_worker.py")
 
