@@ -29,6 +29,10 @@ _pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob("versi
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *sorted(str(path) for path in _pyenv)])
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
+# Compiled once, whatever the caller's environment says: tests start hundreds of processes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = str(Path(".nox/bytecode").resolve())
+
 
 @nox.session
 def lint(session: nox.Session) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from difflib import get_close_matches
 from enum import Enum
 from math import exp, inf, isnan
 from typing import Final, Literal, TypedDict, Unpack, cast
@@ -131,6 +130,8 @@ def read_options(options: dict[str, object]) -> dict[str, object]:
     Raises TypeError for an unknown option and InvalidPolicy for a senseless value."""
     for name in options:
         if name not in _READ:
+            from difflib import get_close_matches
+
             close = get_close_matches(name, _READ, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(_READ)}"
             raise TypeError(f"unknown option {name!r}{hint}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from acache.errors import ConfigurationError, UnknownScheme
@@ -22,6 +21,8 @@ KNOWN_ELSEWHERE: Final = {
 
 @cache
 def _found(group: str) -> dict[str, Any]:
+    from importlib.metadata import entry_points  # with the standard library's mail and zip
+
     return {entry.name: entry for entry in entry_points(group=group)}
 
 

@@ -1,7 +1,5 @@
 """Pickle, for values that nothing else serves. Knows no store; only for bytes that are signed."""
 
-import pickle
-
 from acache.codecs._typed import describe
 from acache.errors import CodecError
 
@@ -24,6 +22,8 @@ class PickleCodec:
 
     def encode(self, value: object) -> bytes:
         """Return *value* pickled; raise CodecError if it cannot be."""
+        import pickle
+
         try:
             return pickle.dumps(value, protocol=5)
         except Exception as error:  # noqa: BLE001 - code of the value's class ran
@@ -31,6 +31,8 @@ class PickleCodec:
 
     def decode(self, data: bytes, type: object) -> object:  # noqa: ARG002 - the protocol's words
         """Return what was pickled, whatever *type* is; raise CodecError if it cannot be rebuilt."""
+        import pickle
+
         try:
             return pickle.loads(data)  # noqa: S301 - the envelope's signature was verified
         except Exception as error:  # noqa: BLE001 - a class may have moved or changed
