@@ -25,7 +25,7 @@ class Batch(Node, Generic[K, R], eq=False):
     """The requests of one tick."""
 
     items: dict[K, list[Landed[R]]] = field(default_factory=dict[K, list[Landed[R]]])
-    names: list[str] = field(default_factory=list[str])  # what those who ask call their items
+    names: dict[K, str] = field(default_factory=dict[K, str])  # what those who ask call each item
     waiting: int = 0
     task: asyncio.Task[None] | None = None
 
@@ -64,13 +64,17 @@ class Batcher(Generic[K, R]):
         self._max_items = max_items
         self._open: dict[Hashable, Batch[K, R]] = {}
 
-    def add(self, group: Hashable, send: Send[K, R], item: K, landed: Landed[R]) -> Batch[K, R]:
+    def add(
+        self, group: Hashable, send: Send[K, R], item: K, landed: Landed[R], *, name: str = ""
+    ) -> Batch[K, R]:
         """Ask for *item* in this tick's batch of *group*, which the first asker's *send* requests.
 
-        *landed* is called once with the answer."""
+        *landed* is called once with the answer. Items that are equal but of different *name*, 1 and
+        True, go into different batches: one mapping could not answer both."""
         batch = self._open.get(group)
-        if batch is None or len(batch.items) >= self._max_items:
+        if batch is None or len(batch.items) >= self._max_items or batch.names.setdefault(item, name) != name:
             batch = self._open[group] = Batch()
+            batch.names[item] = name
             self._loop.call_soon(self._depart, group, batch, send)
         batch.items.setdefault(item, []).append(landed)
         batch.waiting += 1

@@ -139,6 +139,8 @@ class Flusher:
 
     async def _flush(self, batch: Sequence[Standing]) -> int:
         """Flush *batch*, halving it where the source refuses its data; return how many it took."""
+        if len({each.id for each in batch}) < len(batch):  # to a mapping 1 and True are one
+            return sum([await self._flush(part) for part in _apart(batch)])
         try:
             saved = await self._send(batch)
         except SourceRefused as error:
@@ -187,6 +189,18 @@ class Flusher:
         await self._supply.leave(standing)
         log.error("a write of %r was refused by the source and is a dead letter", key)
         self._process.emit(WriteBuried(key=key, error=type(error).__name__))
+
+
+def _apart(batch: Sequence[Standing]) -> list[list[Standing]]:
+    """Return *batch* in parts of which none has two ids that are equal."""
+    parts: list[dict[Hashable, Standing]] = []
+    for each in batch:
+        part = next((part for part in parts if each.id not in part), None)
+        if part is None:
+            parts.append({each.id: each})
+        else:
+            part[each.id] = each
+    return [list(part.values()) for part in parts]
 
 
 def _split(batch: Sequence[Standing], refused: Collection[object]) -> list[Sequence[Standing]]:

@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import structs
 
+from acache._answers import CONFUSED, answering
 from acache._batching import Batch
 from acache._deadlines import Deadline
 from acache._loading import LOADING, NOT_MODIFIED, Loading, current
 from acache._policy import Failed, Loaded, Outcome, settle, unique
-from acache._process import CacheFlight, Call, Group, Process
+from acache._process import CacheFlight, Call, Group, Process, log
 from acache._singleflight import Node, begin, begun, copied
 from acache._stats import Tally
 from acache.errors import LoadCancelled, LoadTimeout
@@ -43,11 +44,12 @@ def failure_of(error: BaseException, key: str) -> BaseException | None:
 class Loader:
     """Turns a flight's call into an outcome. Errors are outcomes; cancellation comes out."""
 
-    __slots__ = ("_process",)
+    __slots__ = ("_process", "_told_of")
 
     def __init__(self, process: Process) -> None:
         """Load on behalf of *process*."""
         self._process = process
+        self._told_of: set[str] = set()  # functions that answer with other ids than were asked for
 
     async def load(self, flight: CacheFlight) -> Outcome:
         """Run the loader of one flight."""
@@ -63,7 +65,8 @@ class Loader:
         """Run the loader of *call* beside the cache, to see what it brings now; counted in no figure."""
 
         async def load_one(group: Group) -> object:
-            return (await begin(lambda: group.load([call.id]), call.tally.name)).get(call.id)
+            found = await begin(lambda: group.load([call.id]), call.tally.name)
+            return self._known(answering(found, [call.id], group.text)(call.id), call)
 
         load = call.load if call.group is None else partial(load_one, call.group)
         assert load is not None  # noqa: S101 - a call has a load or a group
@@ -85,18 +88,29 @@ class Loader:
             return found
 
         outcome = await self._run(
-            batch, load, call, said, nested=batch.nested, key=call.tally.name, keys=tuple(batch.names)
+            batch,
+            load,
+            call,
+            said,
+            nested=batch.nested,
+            key=call.tally.name,
+            keys=tuple(batch.names.values()),
         )
-        trace = outcome.error.__traceback__ if isinstance(outcome, Failed) else None
-        late = () if isinstance(outcome, Failed) else outcome.tags
+        if isinstance(outcome, Failed):
+            failed, trace = outcome.error, outcome.error.__traceback__
+
+            def fail(_: CacheFlight) -> Outcome:
+                # Each flight raises an error of its own, or at least from where this one came.
+                error = copied(failed) if batch.waiting > 1 else failed
+                return Failed(error=error.with_traceback(trace))
+
+            return fail
+        late = outcome.tags
+        value_of = answering(cast("Mapping[Any, Any]", outcome.value), ids, group.text)
 
         def take(flight: CacheFlight) -> Outcome:
-            if isinstance(outcome, Failed):
-                # Each flight raises an error of its own, or at least from where this one came.
-                error = copied(outcome.error) if batch.waiting > 1 else outcome.error
-                return Failed(error=error.with_traceback(trace))
             return Loaded(
-                value=outcome.value.get(flight.call.id),  # type: ignore[attr-defined]
+                value=self._known(value_of(flight.call.id), flight.call),
                 born=outcome.born,
                 delta=outcome.delta,
                 ttl=outcome.ttl,
@@ -114,9 +128,8 @@ class Loader:
         # Made for each of many flights: a closure would evaluate its annotations each time.
         send = partial(self.load_many, call=call)
         one = partial(self._landed, flight, landed)
-        batch = self._process.loads.add(call.group.identity, send, call.id, one)
+        batch = self._process.loads.add(call.group.identity, send, call.id, one, name=flight.key)
         batch.nested = batch.nested or flight.nested
-        batch.names.append(flight.key)
         flight.waits_for.append(batch)
         return batch
 
@@ -138,6 +151,21 @@ class Loader:
             except Exception as problem:  # noqa: BLE001 - of the mapping that the loader returned
                 outcome = Failed(error=problem)
         landed(self.note(flight, outcome))
+
+    def _known(self, value: object, call: Call) -> object:
+        """Return *value*, None for an answer to another id; say so once for each function."""
+        if value is not CONFUSED:
+            return value
+        name = call.tally.name
+        if name not in self._told_of:
+            self._told_of.add(name)
+            log.warning(
+                "%s answered an id of type %s by one of another type or text, which does not count:"
+                " return the ids that were asked for",
+                name,
+                type(call.id).__name__,
+            )
+        return None
 
     async def load_in_group(self, flight: CacheFlight) -> Outcome:
         """Return the outcome of one flight whose id is loaded with others."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from acache._decorators import Wiring, dress
@@ -11,6 +11,7 @@ from acache._policy import Options, Policy, unique
 from acache._process import Call, Group
 from acache._signature import CallShape
 from acache._stats import Stats
+from acache._text import Writer
 from acache._wrapper import check_async, generate, result_type
 
 P = ParamSpec("P")
@@ -79,6 +80,11 @@ def BIND(INSTANCE):
 class ManyWiring(Wiring):
     """What the wrapper of a batch function calls."""
 
+    @cached_property
+    def id_text(self) -> Writer:
+        """What writes an id as it stands in keys."""
+        return self.keys.writers[self.keys.fields.index("")]
+
     async def read_many(
         self,
         keys: Mapping[str, Any],
@@ -111,7 +117,7 @@ class ManyWiring(Wiring):
         load: Callable[[Sequence[Any]], Awaitable[Mapping[Any, Any]]],
         tags: Callable[[Any], tuple[str, ...]],
     ) -> Callable[[str], Call]:
-        together = Group(identity=(self.name, group), load=load)
+        together = Group(identity=(self.name, group), load=load, text=self.id_text)
 
         def call_of(key: str) -> Call:
             id = ids[key]

@@ -26,6 +26,7 @@ from acache._policy import FRESH, Policy, Verdict, unique
 from acache._singleflight import Flight, Flights, refuse_if_running, running_loop
 from acache._slots import Slots
 from acache._stats import SAMPLE_EVERY, Tally
+from acache._text import Writer
 from acache._types import Load, NewId
 from acache.clock import Clock
 from acache.errors import CacheClosed
@@ -44,6 +45,7 @@ class Group:
 
     identity: Hashable
     load: LoadMany  # async (ids) -> Mapping of those that exist
+    text: Writer | None = None  # writes an id as it stands in keys; None: the ids are keys
 
 
 class Call(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Read-through: a cache that loads what it lacks from a source by itself."""
 
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
@@ -61,7 +61,7 @@ class ReadThrough(Generic[K, V]):
         )
         # Patterns are friends of the cache; nobody else has a use for it.
         cache._attach(self._reader)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._group = Group(identity=self, load=self._load)
+        self._group = Group(identity=self, load=self._load, text=self.key)
 
     async def get(self, id: K) -> V | None:
         """Return the value of *id*, None if it does not exist.
@@ -162,6 +162,16 @@ def one_field(parameter: str, text: str, *, required: bool = True) -> Template:
     if len(template.fields) > 1 or (required and not template.fields):
         raise ValueError(f'{parameter}={text!r}: write {{}} once, where the id belongs, as in "user:{{}}"')
     return template
+
+
+def by_key(ids: Iterable[K], key: Callable[[K], str]) -> dict[str, K]:
+    """Return *ids* by their keys; refuse two that no mapping would hold apart."""
+    found = {key(id): id for id in ids}
+    if len(set(found.values())) < len(found):
+        raise ValueError(
+            "ids: two are equal but of several types, as 1 and True are: pass them one at a time"
+        )
+    return found
 
 
 def listed(ids: Iterable[K]) -> list[K]:

@@ -25,7 +25,7 @@ from acache._shared_backlog import SharedBacklog
 from acache._singleflight import running_loop
 from acache.errors import CacheClosed, ConfigurationError, JournalFailed
 from acache.protocols import Codec, DeadLetter, Journal, Saved, SharedJournal, WritableSource
-from acache.read_through import K, ReadThrough, V, listed
+from acache.read_through import K, ReadThrough, V, by_key, listed
 
 CLOSE_TIMEOUT: Final = 10.0  # seconds that closing waits for the last flush
 
@@ -236,7 +236,7 @@ class WriteBehind(ReadThrough[K, V]):
 
     async def remove(self, *ids: K) -> None:
         """Remove *ids*; a removal is a write like any other."""
-        await self._write(dict.fromkeys(ids))
+        await self._write(dict.fromkeys(by_key(ids, self.key).values()))
 
     async def update(self, id: K, change: Callable[[V | None], V | Awaitable[V]]) -> V:
         """Read *id*, put what *change* makes of it, and return that.

@@ -7,12 +7,13 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack, cast
 
+from acache._answers import CONFUSED, answering
 from acache._cache import Cache
 from acache._key_locks import KeyLocks
 from acache._policy import Options, Policy, unique
 from acache.errors import SourceRefused
 from acache.protocols import WritableSource
-from acache.read_through import K, ReadThrough, V
+from acache.read_through import K, ReadThrough, V, by_key
 
 
 class WriteThrough(ReadThrough[K, V]):
@@ -55,7 +56,7 @@ class WriteThrough(ReadThrough[K, V]):
 
     async def remove(self, *ids: K) -> None:
         """Remove *ids* from the source and the cache. Errors and cancellation as in `put_many`."""
-        keys = {self.key(id): id for id in ids}
+        keys = by_key(ids, self.key)
         if not keys:
             return
         async with self._locks.held(keys), self._cache.writing(*keys, tags=self._tags_of(ids)):
@@ -71,7 +72,8 @@ class WriteThrough(ReadThrough[K, V]):
         later may undo the earlier's change. Errors and cancellation as in `put`."""
         key = self.key(id)
         async with self._locks.held((key,)):
-            current = (await self._load([id])).get(id)
+            found = answering(await self._load([id]), [id], self.key)(id)
+            current = None if found is CONFUSED else found
             with self._locks.changing(key):
                 changed = change(current)
                 value = cast("V", await changed if inspect.isawaitable(changed) else changed)
