@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 import pytest_asyncio
+from postgres_heard import Heard
 from postgres_server import postgres
 
 
@@ -25,3 +26,9 @@ async def admin(url):
     connection = await asyncpg.connect(url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def heard():
+    """A cache of which only the names that are invalidated matter."""
+    return Heard()

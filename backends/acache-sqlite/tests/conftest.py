@@ -1,0 +1,8 @@
+"""What the tests of SQLite share."""
+
+import pytest
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "test.db"
