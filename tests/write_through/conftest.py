@@ -22,13 +22,13 @@ TABLE = "DROP TABLE IF EXISTS users; CREATE TABLE users (id integer PRIMARY KEY,
 ROWS = (1, 2, 3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server():
     with valkey() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgresql():
     with postgres() as running:
         yield running

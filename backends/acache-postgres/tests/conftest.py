@@ -1,4 +1,4 @@
-"""One PostgreSQL for each module of tests, and an empty database for each test."""
+"""One PostgreSQL for all tests, and an empty database for each."""
 
 import asyncpg
 import pytest
@@ -7,7 +7,7 @@ from postgres_heard import Heard
 from postgres_server import postgres
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server():
     with postgres() as server:
         yield server
