@@ -124,8 +124,8 @@ class ClusterFeed:
             self._tell_alive()
 
         listener = Listener(heard=self._heard, gap=stood, alive=answered, lost=lost)
-        dialer = self._cluster().dialer(node)
-        subscription = Subscription(dialer, channel_at(node), listener, self._pace, node=node.id)
+        dialer = self._cluster().dialer(node).greeting(lambda wire: self._cluster().server(node).greet(wire))
+        subscription = Subscription(dialer, channel_at(node), listener, self._pace)
         ear.task = asyncio.create_task(subscription.run(), name="acache-redis feed of a node")
         return ear
 

@@ -51,16 +51,13 @@ class Pace:
 class Subscription:
     """Listening to one server, through any number of connections."""
 
-    def __init__(
-        self, dialer: Dialer, channel: bytes, listener: Listener, pace: Pace, *, node: bytes = b""
-    ) -> None:
-        """Listen to *channel*; *node*: the id of the node of a cluster that has to answer."""
+    def __init__(self, dialer: Dialer, channel: bytes, listener: Listener, pace: Pace) -> None:
+        """Listen to *channel* of what *dialer* reaches."""
         self._dialer = dialer
         self._link = Link(dialer, pushed=self._take)
         self._channel = channel
         self._tell = listener
         self._pace = pace
-        self._node = node
         self._unanswered: deque[float] = deque()  # when each such ping was sent
         self._pause = FIRST_PAUSE
         self._refused = ""  # what the server said last
@@ -90,8 +87,6 @@ class Subscription:
     async def _listen(self, wire: Wire) -> None:
         """Return when the connection is lost, or answers no pings."""
         self._unanswered.clear()
-        if self._node:
-            wire.send([(b"CLUSTER", b"MYID")])
         wire.send([(b"SUBSCRIBE", self._channel)])
         while not wire.lost.done() and len(self._unanswered) < MOST_UNANSWERED:
             self._unanswered.append(self._pace.monotonic())
@@ -118,7 +113,7 @@ class Subscription:
                 self._tell.gap()
             case Refused() as refused:
                 self._refuse(refused)
-            case bytes(said) if said == self._node or self._refused:  # who it is, or a pong of no subscriber
+            case bytes() if self._refused:  # a pong of no subscriber
                 pass
             case _:
                 raise ValueError("not what a subscription brings")

@@ -65,9 +65,10 @@ class OneServer:
         """Return connections to it."""
         return Server(self._dialer, self._channel, timeout=timeout, recent=recent)
 
-    def feed(self, home: Callable[[], Home], listener: Listener, pace: Pace) -> Listening:  # noqa: ARG002
+    def feed(self, home: Callable[[], Home], listener: Listener, pace: Pace) -> Listening:
         """Return a subscription, over a connection of its own."""
-        return Subscription(self._dialer, self._channel, listener, pace)
+        dialer = self._dialer.greeting(lambda wire: cast("Server", home()).greet(wire))
+        return Subscription(dialer, self._channel, listener, pace)
 
     def unavailable(self, error: Exception) -> StoreUnavailable:
         """Return what to raise for *error*."""

@@ -271,13 +271,13 @@ end
 return found
 """)
 
-_INVALIDATING: Final = frozenset(script.sha for script in (PUT, DROP, FENCE, SETTLE, RELEASE))
+_INVALIDATING: Final = frozenset(script.sha for script in (PUT, DROP, FENCE, SETTLE))
 
 
 def invalidation(command: Command) -> tuple[bytes, Command] | None:
     """Return what *command* invalidates, and the command that does no more than that; None if nothing.
 
-    A release by a loader, which changes nothing, is taken for the one that ends a writer's block."""
+    A release is none: a writer has invalidated before it, and a loader has not."""
     if command[0] == b"EVALSHA" and command[1] in _INVALIDATING:
         name, claims = command[3], command[4]
         assert isinstance(name, bytes)  # noqa: S101 - as `Verb.on` made it

@@ -4,8 +4,8 @@ Knows no verb of the store and no other server.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Final, Protocol, final
+from weakref import WeakSet
 
 from acache_redis import _scripts as scripts
 from acache_redis._copies import alone
@@ -45,7 +45,8 @@ class Server:
     """A home that is one server; *node*: the id of one of a cluster.
 
     With *recent*, each of its connections begins with the question who answers. Where that is another
-    primary than the one that was told of an invalidation a moment ago, it is told first of all."""
+    primary than the one that was told of an invalidation a moment ago, it is told first of all. And
+    all of its connections lead to one primary: those that lead to another than the newest are ended."""
 
     def __init__(
         self,
@@ -71,15 +72,13 @@ class Server:
         self._node = b"" if node is None else node.id
         self._mine = mine
         self._stands = stands
-        self._reads = Lane(self._door()[0], SeparateReads if node else Reads, timeout=timeout)
-        self._calls = self._line()
-        self._waiting: _Line | None = None  # made when replicas are waited for: others must not wait too
+        self._greeted = dialer if recent is None else dialer.greeting(self.greet)
+        self._reads = Lane(self._greeted, SeparateReads if node else Reads, timeout=timeout)
+        self._calls = Lane(self._greeted, Calls, timeout=timeout)
+        self._waiting: Lane[Calls] | None = None  # made when replicas are waited for: others must not wait
         self._short = False  # there were too few replicas the last time
-
-    @property
-    def data(self) -> bytes:
-        """The replication id of the server that is told of changes; empty before there was one."""
-        return self._calls.data
+        self._wires: WeakSet[Wire] = WeakSet()  # the open connections, all to the same primary
+        self.data = b""  # the replication id of that primary; empty before there was one
 
     def read(self, names: Sequence[bytes]) -> Awaitable[list[bytes | None]]:
         """Return what will be the bytes under *names*."""
@@ -100,26 +99,27 @@ class Server:
         it did already does not matter, and what it did out of turn is so done after the rest too.
         """
         recent = self._recent
-        sent = [] if recent is None else recent.note(commands, message)
+        sent = None if recent is None else recent.note(commands, message)
         if message is not None:
             commands = scripts.saying(commands, self._channel, message)
-        if recent is None or not sent or recent.wait_replicas < 1:
-            line, more = self._calls, []
+        if recent is None or recent.wait_replicas < 1 or not sent or not any(sent):
+            lane, more = self._calls, []
         else:
-            line = self._waiting = self._waiting or self._line()
+            lane = self._waiting = self._waiting or Lane(self._greeted, Calls, timeout=self._timeout)
             more = [(b"WAIT", recent.wait_replicas, milliseconds(self._timeout / 2))]
-        replies = await line.lane.filling().join([*commands, *more])
+        replies = await lane.filling().join([*commands, *more])
         if any(isinstance(reply, Refused) and reply.code == "NOSCRIPT" for reply in replies):
-            replies = await line.lane.filling().join([*self._loads, *commands, *more])
+            replies = await lane.filling().join([*self._loads, *commands, *more])
             if isinstance(replies[0], Refused):  # it may not be taught
                 return replies[:1] * len(commands)
         if more:
             self._note_replicas(replies.pop(), more[0][1])
         replies = replies[-len(commands) :]
-        for one in sent:
-            one.data = line.data
-        if any(isinstance(reply, Refused) and reply.code == "READONLY" for reply in replies):
-            await self._reads.close()  # a primary no more; its reads are refused nothing, and are late
+        refused = [reply for reply in replies if isinstance(reply, Refused)]
+        if recent is not None and sent is not None and not refused:
+            recent.done(sent, self.data)
+        if any(reply.code == "READONLY" for reply in refused):
+            self._part()  # a primary no more; its reads are refused nothing, and are late
         return replies
 
     async def ask_about_moving(self, command: Command) -> Reply:
@@ -129,31 +129,32 @@ class Server:
     async def close(self) -> None:
         """End what is under way with an error and close the connections."""
         await self._reads.close()
-        await self._calls.lane.close()
+        await self._calls.close()
         if self._waiting is not None:
-            await self._waiting.lane.close()
+            await self._waiting.close()
 
     # --- who answers ----------------------------------------------------------------------------
 
-    def _line(self) -> "_Line":
-        dialer, line = self._door()
-        line.lane = Lane(dialer, Calls, timeout=self._timeout)
-        return line
+    async def greet(self, wire: Wire) -> None:
+        """Learn who answers on *wire*, a new connection, and tell it what it may not know.
 
-    def _door(self) -> tuple[Dialer, "_Line"]:
-        """Return a dialer whose connections begin with a greeting, and where its answer is noted."""
-        line = _Line()
-        return self.dialer if self._recent is None else self.dialer.greeting(partial(self._greet, line)), line
-
-    async def _greet(self, line: "_Line", wire: Wire) -> None:
-        """Learn who answers on *wire*, and tell it what it may not know."""
+        Raises ConnectionError for a replica, and what the network and the server do."""
         identity = read_greeting(await wire.exchange(questions(self._node)), self._node)
         if identity.replica:
             raise ConnectionError("this is a replica: name its primary, or ask sentinels or a cluster for it")
-        line.data = identity.data
-        if self._recent is None or not identity.data:  # told by nobody, or by no real server
+        data = identity.data
+        if self._recent is None or not data:  # told by nobody, or by no real server
             return
-        unknown = self._recent.unknown_to(identity.data, mine=self._mine, stands=self._stands)
+        if data != self.data:
+            self._part()  # or the other one might do what this one will not have been told
+        await self._tell(wire, data, self._recent)
+        if data != self.data:
+            self._part()
+            self.data = data
+        self._wires.add(wire)
+
+    async def _tell(self, wire: Wire, data: bytes, recent: Recent) -> None:
+        unknown = recent.unknown_to(data, before=self.data, mine=self._mine, stands=self._stands)
         if not unknown:
             return
         commands = again(unknown, self._channel, alone if self._node else bytes)
@@ -162,24 +163,21 @@ class Server:
             for reply in replies:
                 if isinstance(reply, Refused) and reply.code not in {"MOVED", "ASK", "TRYAGAIN"}:
                     raise reply
-        for sent in unknown:
-            sent.data = identity.data
+        recent.done(unknown, data)
         log.warning(
             "%s is another primary than before: told it %d invalidations again",
             self.dialer.name,
             len(unknown),
         )
 
+    def _part(self) -> None:
+        """End all connections; what is under way on them is asked again on new ones."""
+        for wire in list(self._wires):
+            wire.hang_up()
+        self._wires.clear()
+
     def _note_replicas(self, reply: Reply, wanted: Reply) -> None:
         short = isinstance(reply, int) and reply < wanted
         if short and not self._short:
             log.warning("%s: %d of %d replicas took an invalidation in time", self.dialer.name, reply, wanted)
         self._short = short
-
-
-@final
-class _Line:
-    """A lane for calls, and whose data its connection leads to."""
-
-    lane: Lane[Calls]
-    data = b""  # the replication id

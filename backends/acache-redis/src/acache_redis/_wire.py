@@ -25,8 +25,9 @@ class Connection(Protocol):
 class Wire(asyncio.Protocol):
     """A connection that redis-py has opened, and that is its owner's alone from then on.
 
-    Its owner makes one `exchange` at a time, or gave it *pushed*, which is called with every reply,
-    and only sends. Nonsense, answers that nobody waits for, and an error of *pushed* end it.
+    Its owner makes one `exchange` at a time, or gave it *pushed*, which is called with every reply that
+    no exchange waits for, and only sends. Nonsense, answers that nobody waits for, and an error of
+    *pushed* end it.
     """
 
     def __init__(self, connection: Connection, pushed: Callable[[Reply], None] | None) -> None:
@@ -82,6 +83,10 @@ class Wire(asyncio.Protocol):
         self.ask(commands, arrived, broken)
         return await whole
 
+    def hang_up(self) -> None:
+        """End the connection as if the server had: who waits hears that it is lost."""
+        self._transport.abort()
+
     def abort(self) -> None:
         """End the connection and tell nobody."""
         self._arrived = self._broken = None
@@ -106,7 +111,7 @@ class Wire(asyncio.Protocol):
         except ValueError as error:
             self._give_up(error)
             return
-        if self._pushed is not None:
+        if self._pushed is not None and self._arrived is None:
             self._push(replies, self._pushed)
             return
         self._answers += replies
