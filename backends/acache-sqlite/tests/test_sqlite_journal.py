@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import Counter
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from journal_files import pending
 
 from acache.errors import JournalFailed
 from acache.testing.contracts.journal import JournalContract, write
-from acache_sqlite import SQLiteJournal, _journal_file
+from acache_sqlite import SQLiteJournal, _journal_jobs
 
 
 class TestSQLiteJournal(JournalContract):
@@ -28,9 +29,9 @@ class TestSQLiteJournal(JournalContract):
 @pytest.mark.asyncio
 async def test_a_hundred_concurrent_appends_take_two_transactions(tmp_path, monkeypatch):
     groups = []
-    original = _journal_file.write
+    original = _journal_jobs.write
     monkeypatch.setattr(
-        _journal_file,
+        _journal_jobs,
         "write",
         lambda connection, jobs: groups.append(len(jobs)) or original(connection, jobs),
     )
@@ -39,6 +40,40 @@ async def test_a_hundred_concurrent_appends_take_two_transactions(tmp_path, monk
         await asyncio.gather(*(journal.append([write(f"k{n}", n)]) for n in range(1, 101)))
     assert len(groups) <= 2
     assert sum(groups) == 100
+
+
+@pytest.mark.asyncio
+async def test_writes_that_share_a_transaction_share_its_statements(tmp_path):
+    seen = []
+    async with aclosing(SQLiteJournal(tmp_path)) as journal:
+        await journal._connection.run(lambda connection: connection.set_trace_callback(seen.append))
+        await asyncio.gather(*(journal.append([write(f"k{n}", n)]) for n in range(1, 251)))
+        counted = Counter(statement.split()[0] for statement in seen)
+        assert counted["INSERT"] <= counted["COMMIT"] + 3
+        assert counted["UPDATE"] == counted["COMMIT"]  # of the high-water mark
+        seen.clear()
+        await journal.acknowledge({f"k{n}": n for n in range(1, 241)})
+        assert Counter(statement.split()[0] for statement in seen)["DELETE"] == 3
+        assert await pending(journal) == sorted((f"k{n}", n) for n in range(241, 251))
+
+
+@pytest.mark.asyncio
+async def test_a_write_for_which_there_is_no_room_harms_none_that_shares_its_transaction(tmp_path):
+    def check(size, cursor):
+        if size > 1000:
+            raise JournalFailed("no room")
+
+    async with aclosing(SQLiteJournal(tmp_path)) as journal:
+        await journal.last()
+        journal._check_room = check
+        large = replace(write("large", 50), payload=b"x" * 2000)
+        calls = [journal.append([each]) for each in (write("a", 1), large, write("b", 2))]
+        assert [str(each) for each in await asyncio.gather(*calls, return_exceptions=True)] == [
+            "None",
+            "no room",
+            "None",
+        ]
+        assert await pending(journal) == [("a", 1), ("b", 2)]
 
 
 @pytest.mark.asyncio

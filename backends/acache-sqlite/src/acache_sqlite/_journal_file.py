@@ -7,8 +7,7 @@ Every record carries a checksum: SQLite finds torn pages, not a flipped bit insi
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -27,12 +26,6 @@ class Damaged(Exception):
 Row = tuple[str, int, bytes, bytes | None, bytes, float, int, int]
 """key, sequence, id, payload, tags, at, attempts, checksum: how a write is stored."""
 
-Job = Callable[[sqlite3.Cursor], None]
-"""A part of a transaction. May raise `JournalFailed` before it changed anything: only it failed then."""
-
-Check = Callable[[int, sqlite3.Cursor], None]
-"""Raises `JournalFailed` where there is no room for so many bytes."""
-
 _RECORD = (
     "key TEXT NOT NULL, sequence INTEGER NOT NULL, id BLOB NOT NULL, payload BLOB, "
     "tags BLOB NOT NULL, at REAL NOT NULL, attempts INTEGER NOT NULL, checksum INTEGER NOT NULL"
@@ -47,7 +40,7 @@ _SCHEMA = (
     "CREATE TABLE mark (highest INTEGER NOT NULL)",
     "INSERT INTO mark VALUES (0)",
 )
-_FIELDS = "key, sequence, id, payload, tags, at, attempts, checksum"
+FIELDS = "key, sequence, id, payload, tags, at, attempts, checksum"
 _PAGE = 500
 
 
@@ -108,132 +101,12 @@ def raise_mark(cursor: sqlite3.Cursor, number: int) -> None:
     cursor.execute("UPDATE mark SET highest = max(highest, ?)", (number,))
 
 
-# --- jobs -------------------------------------------------------------------------------------------
-
-
-def append(rows: Sequence[Row], *, check: Check = lambda _size, _cursor: None) -> Job:
-    """Add pending writes; one that is there already is replaced by itself. *check* may refuse first."""
-    size = sum(len(row[0]) + len(row[2]) + len(row[3] or b"") + len(row[4]) for row in rows)
-
-    def job(cursor: sqlite3.Cursor) -> None:
-        check(size, cursor)
-        cursor.executemany("INSERT OR REPLACE INTO pending VALUES (?,?,?,?,?,?,?,?)", rows)
-        raise_mark(cursor, max(row[1] for row in rows))
-
-    return job
-
-
-def acknowledge(flushed: Mapping[str, int]) -> Job:
-    """Forget, per key, what is pending up to a number, and note it for the dead letters of the key."""
-    numbers = list(flushed.items())
-    newest = [(number, key, number) for key, number in numbers]
-
-    def job(cursor: sqlite3.Cursor) -> None:
-        cursor.executemany("DELETE FROM pending WHERE key = ? AND sequence <= ?", numbers)
-        cursor.executemany("UPDATE dead SET newest = max(newest, ?) WHERE key = ? AND sequence < ?", newest)
-
-    return job
-
-
-def bury(write: Write, error: str, *, now: float) -> Job:
-    """Move a pending write to the dead letters; one that is not pending has been flushed past."""
-    key, sequence = write.key, write.sequence
-
-    def job(cursor: sqlite3.Cursor) -> None:
-        cursor.execute(
-            "INSERT OR REPLACE INTO dead "
-            "SELECT key, sequence, id, payload, tags, at, attempts + 1, checksum, ?, ?, 0 "
-            "FROM pending WHERE key = ? AND sequence = ?",
-            (error, now, key, sequence),
-        )
-        cursor.execute("DELETE FROM pending WHERE key = ? AND sequence = ?", (key, sequence))
-
-    return job
-
-
-def revive(letter: DeadLetter) -> Job:
-    """Move a dead letter back, unless a newer write of its key was acknowledged."""
-    place = letter.key, letter.write.sequence
-
-    def job(cursor: sqlite3.Cursor) -> None:
-        found = cursor.execute("SELECT newest FROM dead WHERE key = ? AND sequence = ?", place).fetchone()
-        if found is None:
-            msg = "there is no such dead letter any more"
-            raise JournalFailed(msg)
-        if found[0]:
-            msg = "a newer write of this key has been flushed: the dead letter would take the source back"
-            raise JournalFailed(msg)
-        cursor.execute(
-            f"INSERT OR REPLACE INTO pending SELECT {_FIELDS} FROM dead WHERE key = ? AND sequence = ?",
-            place,
-        )
-        cursor.execute("DELETE FROM dead WHERE key = ? AND sequence = ?", place)
-
-    return job
-
-
-def discard(letter: DeadLetter) -> Job:
-    """Delete a dead letter."""
-
-    def job(cursor: sqlite3.Cursor) -> None:
-        cursor.execute("DELETE FROM dead WHERE key = ? AND sequence = ?", (letter.key, letter.write.sequence))
-
-    return job
-
-
-def write(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Exception | None]:
-    """Do *jobs* in one transaction, durably; return what each raised, None where it is done.
-
-    If the transaction fails each is tried alone, so that one too large harms no other."""
-    try:
-        return _together(connection, jobs)
-    except (sqlite3.Error, OverflowError):
-        if len(jobs) == 1:
-            raise
-    outcomes: list[Exception | None] = []
-    for job in jobs:
-        try:
-            outcomes += _together(connection, [job])
-        except (sqlite3.Error, OverflowError) as error:
-            outcomes.append(_failed(error))
-    return outcomes
-
-
-def _together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Exception | None]:
-    outcomes: list[Exception | None] = []
-    cursor = connection.cursor()
-    cursor.execute("BEGIN IMMEDIATE")
-    try:
-        for job in jobs:
-            try:
-                job(cursor)
-            except JournalFailed as refusal:
-                outcomes.append(refusal)
-            else:
-                outcomes.append(None)
-        cursor.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # some errors end the transaction by themselves
-            cursor.execute("ROLLBACK")
-        raise
-    return outcomes
-
-
-def _failed(error: Exception) -> JournalFailed:
-    failure = JournalFailed(str(error))
-    failure.__cause__ = error
-    return failure
-
-
-# --- rows -------------------------------------------------------------------------------------------
-
-
 def page(key: str, sequence: int, *, up_to: int) -> Callable[[sqlite3.Connection], list[Write]]:
     """Return what reads the pending writes that follow one, by key and number, up to a number."""
 
     def read(connection: sqlite3.Connection) -> list[Write]:
         rows = connection.execute(
-            f"SELECT {_FIELDS} FROM pending WHERE (key, sequence) > (?, ?) AND sequence <= ? "
+            f"SELECT {FIELDS} FROM pending WHERE (key, sequence) > (?, ?) AND sequence <= ? "
             "ORDER BY key, sequence LIMIT ?",
             (key, sequence, up_to, _PAGE),
         )
@@ -244,7 +117,7 @@ def page(key: str, sequence: int, *, up_to: int) -> Callable[[sqlite3.Connection
 
 def dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
     """Return the dead letters, oldest first."""
-    rows = connection.execute(f"SELECT {_FIELDS}, error, buried FROM dead ORDER BY buried, sequence, key")
+    rows = connection.execute(f"SELECT {FIELDS}, error, buried FROM dead ORDER BY buried, sequence, key")
     letters: list[DeadLetter] = []
     for *row, error, buried in rows:
         write = _read(tuple(row))

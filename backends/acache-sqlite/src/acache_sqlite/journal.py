@@ -1,7 +1,7 @@
 """The journal in files: acknowledged writes that survive the process. Knows nothing of sources.
 
 The asynchronous shell. Jobs of concurrent callers share one transaction and one fsync (`_commits`);
-what a job does is in `_journal_file`, whose file it is in `_journal_folder`."""
+what a job does is in `_journal_jobs`, whose file it is in `_journal_folder`."""
 
 import os
 import sqlite3
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from acache.protocols import DeadLetter, Write
-from acache_sqlite import _fork, _journal_file
+from acache_sqlite import _fork, _journal_file, _journal_jobs
 from acache_sqlite._clock import WallClock
 from acache_sqlite._commits import GroupCommit
 from acache_sqlite._connection import Job as ReadJob
 from acache_sqlite._connection import OwnConnection
-from acache_sqlite._journal_file import Job
 from acache_sqlite._journal_folder import JournalFolder, naming
+from acache_sqlite._journal_jobs import Job
 
 T = TypeVar("T")
 SPARE = 8 * 1024 * 1024
@@ -53,7 +53,7 @@ class SQLiteJournal:
         Cancelled, the writes may be on the disk or not, all of them or none."""
         if writes:
             rows = [_journal_file.row_of(write) for write in writes]
-            await self._commits.run(_journal_file.append(rows, check=self._check_room))
+            await self._commits.run(_journal_jobs.Append(rows, check=self._check_room))
 
     async def last(self) -> int:
         """Return the highest sequence number ever appended to this folder, 0 if it is new."""
@@ -74,11 +74,11 @@ class SQLiteJournal:
     async def acknowledge(self, flushed: Mapping[str, int]) -> None:
         """Forget, per key, everything up to this sequence number, and nothing of other keys."""
         if flushed:
-            await self._commits.run(_journal_file.acknowledge(flushed))
+            await self._commits.run(_journal_jobs.acknowledge(flushed))
 
     async def bury(self, write: Write, error: str) -> None:
         """Move a pending write to the dead letters; nothing happens if it is pending no longer."""
-        await self._commits.run(_journal_file.bury(write, error, now=self._clock.time()))
+        await self._commits.run(_journal_jobs.bury(write, error, now=self._clock.time()))
 
     async def dead(self) -> AsyncIterator[DeadLetter]:
         """Yield the dead letters, oldest first."""
@@ -90,11 +90,11 @@ class SQLiteJournal:
 
         Refused, with `JournalFailed`, if a newer write of its key was acknowledged since its burial
         or if it is no longer there."""
-        await self._commits.run(_journal_file.revive(letter))
+        await self._commits.run(_journal_jobs.revive(letter))
 
     async def discard(self, letter: DeadLetter) -> None:
         """Delete a dead letter; nothing happens if it is gone."""
-        await self._commits.run(_journal_file.discard(letter))
+        await self._commits.run(_journal_jobs.discard(letter))
 
     async def aclose(self) -> None:
         """Close the file and leave it to the next journal that opens. Safe to call twice.
@@ -123,7 +123,7 @@ class SQLiteJournal:
 
     async def _write(self, jobs: Sequence[Job]) -> Sequence[Exception | None]:
         def write(connection: sqlite3.Connection) -> Sequence[Exception | None]:
-            outcomes = _journal_file.write(connection, jobs)
+            outcomes = _journal_jobs.write(connection, jobs)
             self._folder.verify()
             return outcomes
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from acache.errors import JournalFailed
 from acache.protocols import DeadLetter, Write
-from acache_sqlite import _journal_file
+from acache_sqlite import _journal_file, _journal_jobs
 from acache_sqlite._journal_folder import JournalFolder
 
 T = TypeVar("T")
@@ -44,13 +44,13 @@ class SQLiteJournals:
 
         The process that owns the file, or the next one that takes it over, tries it again when it opens
         its journal. Refused if a newer write of its key was acknowledged there, or if it is gone."""
-        if not await asyncio.to_thread(self._do, letter, _journal_file.revive(letter)):
+        if not await asyncio.to_thread(self._do, letter, _journal_jobs.revive(letter)):
             msg = "there is no such dead letter any more"
             raise JournalFailed(msg)
 
     async def discard(self, letter: DeadLetter) -> None:
         """Delete a dead letter; nothing happens if it is gone."""
-        await asyncio.to_thread(self._do, letter, _journal_file.discard(letter))
+        await asyncio.to_thread(self._do, letter, _journal_jobs.discard(letter))
 
     async def aclose(self) -> None:
         """Nothing is kept open."""
@@ -58,14 +58,14 @@ class SQLiteJournals:
     def _of_all(self, read: Callable[[sqlite3.Connection], list[T]]) -> list[T]:
         return [each for connection in self._files() for each in read(connection)]
 
-    def _do(self, letter: DeadLetter, job: _journal_file.Job) -> bool:
+    def _do(self, letter: DeadLetter, job: _journal_jobs.Job) -> bool:
         """Do *job* in the file that holds *letter*; say whether there is one."""
         place = letter.key, letter.write.sequence
         for connection in self._files():
             query = "SELECT count(*) FROM dead WHERE key = ? AND sequence = ?"
             [[there]] = connection.execute(query, place)
             if there:
-                [refusal] = _journal_file.write(connection, [job])
+                [refusal] = _journal_jobs.write(connection, [job])
                 if refusal is not None:
                     raise refusal
                 return True
