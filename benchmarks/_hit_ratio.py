@@ -40,7 +40,7 @@ def acache_hits(trace: Trace, capacity: int) -> int:
     for key in trace:
         entry = store.lookup(key)
         if entry is None:
-            store.put(key, Entry(key))
+            store.put(key, Entry.of(key))
         else:
             entry.used = True
             hits += 1

@@ -61,7 +61,7 @@ async def speed(rounds: int) -> list[Row]:
             if entry is not None:
                 entry.used = True
             else:
-                put(key, Entry(key))
+                put(key, Entry.of(key))
 
     def ours_with_ttl(chunk: Trace, store: MemoryStore) -> None:
         lookup, put = store.lookup, store.put
@@ -71,7 +71,7 @@ async def speed(rounds: int) -> list[Row]:
                 entry.used = True
             else:
                 now = monotonic()
-                put(key, Entry(key, born=now, fresh_until=now + 300.0))
+                put(key, Entry.of(key, born=now, fresh_until=now + 300.0))
 
     def theirs(chunk: Trace, cache: MutableMapping[str, str]) -> None:
         get = cache.get
@@ -168,7 +168,7 @@ def pauses() -> list[Row]:
         for number in range(MILLION):
             store.put(
                 f"user:{number}",
-                Entry(number, born=number * 1e-6, fresh_until=soon + number * 1e-9, delta=0.01),
+                Entry.of(number, born=number * 1e-6, fresh_until=soon + number * 1e-9, delta=0.01),
             )
             yield
 
@@ -178,7 +178,7 @@ def pauses() -> list[Row]:
 
     def put_among_the_expired() -> Iterator[None]:
         for number in range(20_000):
-            store.put(f"new:{number}", Entry(number))
+            store.put(f"new:{number}", Entry.of(number))
             yield
 
     def clear() -> Iterator[None]:
@@ -237,7 +237,7 @@ def bytes_per_entry() -> float:
     for number, (key, value) in enumerate(zip(keys, values, strict=True)):
         born = start + number * 1e-6
         store.put(
-            key, Entry(value, born=born, fresh_until=born + 300.0 + number * 1e-6, delta=0.01 + number * 1e-9)
+            key, Entry.of(value, born=born, fresh_until=born + 300.0 + number * 1e-6, delta=0.01 + number * 1e-9)
         )
     return (resident() - before) / MILLION
 

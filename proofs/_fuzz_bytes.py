@@ -176,7 +176,7 @@ def _sealed(packer: Packer, key: str, value: object, type: object) -> bytes | No
     from acache._entry import Entry
 
     try:
-        entry = Entry(value, fresh_until=SYSTEM_CLOCK.monotonic() + 60)
+        entry = Entry.of(value, fresh_until=SYSTEM_CLOCK.monotonic() + 60)
         return packer.pack(key, entry, type, space=bytes(16), versions={"t": bytes(16)})
     except CodecError:  # a codec that does not bring this value back
         return None

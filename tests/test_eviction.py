@@ -27,7 +27,7 @@ class Bounded:
     def put(self, key, *, expires=float("inf")):
         if len(self.entries) >= self.capacity:
             self.evict()
-        entry = Entry(key, fresh_until=expires)
+        entry = Entry.of(key, fresh_until=expires)
         entry.key = key
         self.eviction.admit(key, entry, len(self.entries))
         self.entries[key] = entry
@@ -125,7 +125,7 @@ def test_a_new_entry_takes_the_place_and_the_mark_of_the_old():
     store = filled(5, read=[0])
     for key in ("0", "1"):
         old = store.entries[key]
-        new = store.entries[key] = Entry("new")
+        new = store.entries[key] = Entry.of("new")
         new.key = key
         store.eviction.replace(old, new)
         assert old.older is old.newer is UNLINKED

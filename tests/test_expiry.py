@@ -10,7 +10,7 @@ LIFETIMES = st.floats(min_value=1e-6, max_value=1e7)
 
 
 def add(wheel, now, lifetime):
-    entry = Entry(None, fresh_until=now + lifetime)
+    entry = Entry.of(None, fresh_until=now + lifetime)
     wheel.add(entry, now)
     return entry
 

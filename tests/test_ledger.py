@@ -80,26 +80,26 @@ def near():
     ],
 )
 def test_nothing_is_put_near_after_a_message_about_it(near, hear):
-    near.put("k", Entry("old", tags=("t",)), since=near.ledger.mark)
+    near.put("k", Entry.of("old", tags=("t",)), since=near.ledger.mark)
     mark = near.ledger.mark
     hear(near)
     assert near.get("k", 0.0) is None
-    assert near.put("k", Entry("late", tags=("t",)), since=mark) is False
-    assert near.put_own("k", Entry("late", tags=("t",)), since=mark) is False
+    assert near.put("k", Entry.of("late", tags=("t",)), since=mark) is False
+    assert near.put_own("k", Entry.of("late", tags=("t",)), since=mark) is False
     assert near.get("k", 0.0) is None
-    assert near.put("k", Entry("new", tags=("t",)), since=near.ledger.mark) is True
+    assert near.put("k", Entry.of("new", tags=("t",)), since=near.ledger.mark) is True
 
 
 def test_what_this_process_stored_drops_the_old_copy_even_if_its_own_is_refused(near):
     mark = near.ledger.mark
-    near.put("k", Entry("old"), since=mark)
+    near.put("k", Entry.of("old"), since=mark)
     near.ledger.hear(["k"])
-    assert near.put_own("k", Entry("own"), since=mark) is False
+    assert near.put_own("k", Entry.of("own"), since=mark) is False
     assert near.get("k", 0.0) is None
 
 
 def test_near_is_bypassed_once_it_is_not_trusted(near):
-    near.put("k", Entry("v"), since=0)
+    near.put("k", Entry.of("v"), since=0)
     near.trusted_until = 5.0
     assert near.get("k", 4.9).value == "v"
     assert near.get("k", 5.0) is None
@@ -108,10 +108,10 @@ def test_near_is_bypassed_once_it_is_not_trusted(near):
 def test_without_a_store_it_still_hears():
     near = Near(None)
     mark = near.ledger.mark
-    assert near.put("k", Entry("v"), since=mark) is True
+    assert near.put("k", Entry.of("v"), since=mark) is True
     assert near.get("k", 0.0) is None
     near.forget(["k"], ["t"])
-    assert near.put("k", Entry("v"), since=mark) is False
+    assert near.put("k", Entry.of("v"), since=mark) is False
 
 
 def test_a_store_that_is_in_use_twice_tells_who_asked_last_and_its_owner():
@@ -120,7 +120,7 @@ def test_a_store_that_is_in_use_twice_tells_who_asked_last_and_its_owner():
     store.on_evict = lambda key, entry: told.append(key)
     first, second, third = Near(store), Near(store), Near(store)
     for key in "abc":
-        third.put(key, Entry(key), since=0)
+        third.put(key, Entry.of(key), since=0)
     assert (first.evictions.count, second.evictions.count, third.evictions.count) == (0, 0, 2)
     assert told == ["a", "b"]
     assert Near(object()).evictions.count == 0

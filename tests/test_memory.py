@@ -35,7 +35,7 @@ def clock():
 
 
 def lasting(clock, seconds, *, value=None, tags=()):
-    return Entry(value, fresh_until=clock.monotonic() + seconds, tags=tags)
+    return Entry.of(value, fresh_until=clock.monotonic() + seconds, tags=tags)
 
 
 class TestMemoryStore(LocalStoreContract):
@@ -64,7 +64,7 @@ def test_the_lookup_is_the_get_of_one_dict():
 def test_the_keys_may_be_walked_while_the_store_changes():
     store = MemoryStore()
     for key in ("a", "b"):
-        store.put(key, Entry(key))
+        store.put(key, Entry.of(key))
     for key in store:
         store.drop(key)
     assert len(store) == 0
@@ -73,7 +73,7 @@ def test_the_keys_may_be_walked_while_the_store_changes():
 
 def test_one_entry_may_be_put_under_two_keys_and_into_two_stores():
     stores = MemoryStore(2), MemoryStore(2)
-    entry = Entry("value", born=1.5, fresh_until=1e9, keep=7.0, delta=0.25, tags=("t",), version="2")
+    entry = Entry.of("value", born=1.5, fresh_until=1e9, keep=7.0, delta=0.25, tags=("t",), version="2")
     for store in stores:
         for key in ("a", "b"):
             store.put(key, entry)
@@ -90,7 +90,7 @@ def test_one_entry_may_be_put_under_two_keys_and_into_two_stores():
 
 def test_a_repr_shows_neither_key_nor_value():
     store = MemoryStore(3)
-    store.put("secret-key", Entry("secret-value"))
+    store.put("secret-key", Entry.of("secret-value"))
     assert repr(store) == "<MemoryStore 1 of 3 entries>"
 
 
@@ -109,7 +109,7 @@ def test_a_value_is_freed_when_its_entry_leaves(leave, clock, uncollected):
     elif leave == "drop_tag":
         store.drop_tag("t")
     elif leave == "replace":
-        store.put("k", Entry(None))
+        store.put("k", Entry.of(None))
     elif leave == "evict":
         for number in range(5):
             store.put(f"new{number}", lasting(clock, 10))
@@ -157,11 +157,11 @@ def test_a_large_store_is_cleared_at_once_and_freed_bit_by_bit(clock, uncollecte
 def test_a_put_frees_a_few_of_those_that_were_cleared(clock):
     store = MemoryStore(2 * FREED_AT_ONCE, clock=clock)
     for number in range(FREED_AT_ONCE + 100):
-        store.put(str(number), Entry(None))
+        store.put(str(number), Entry.of(None))
     store.clear()
     assert len(store._doomed) == 100
     for number in range(40):
-        store.put(str(number), Entry(None))
+        store.put(str(number), Entry.of(None))
     assert len(store._doomed) == 20
 
 
@@ -170,7 +170,7 @@ def test_a_put_frees_a_few_of_those_that_were_cleared(clock):
 
 def test_an_entry_that_has_expired_is_not_kept_and_ends_the_one_before(clock):
     store = MemoryStore(clock=clock)
-    store.put("k", Entry(1))
+    store.put("k", Entry.of(1))
     store.put("k", lasting(clock, 0))
     assert store.lookup("k") is None
 
@@ -191,7 +191,7 @@ def test_reclaiming_is_bounded_and_says_how_many_it_were(clock):
     store = MemoryStore(clock=clock)
     for number in range(100):
         store.put(str(number), lasting(clock, 10))
-    store.put("for ever", Entry(None))
+    store.put("for ever", Entry.of(None))
     assert store.reclaim() == 0
     clock.advance(20)
     assert [store.reclaim(60), store.reclaim(60), store.reclaim(60)] == [60, 40, 0]
@@ -236,15 +236,15 @@ def test_the_clock_can_be_given_later(clock):
 def test_the_hook_is_told_of_evictions_and_of_nothing_else(clock):
     store, told = MemoryStore(3, clock=clock), []
     store.on_evict = lambda key, entry: told.append((key, entry.value, len(store)))
-    store.put("a", Entry("old"))
-    store.put("a", Entry("new"))
-    store.put("b", Entry(None))
+    store.put("a", Entry.of("old"))
+    store.put("a", Entry.of("new"))
+    store.put("b", Entry.of(None))
     store.drop("b")
     store.put("c", lasting(clock, 1))
     clock.advance(10)
     store.reclaim()
     for key in ("d", "e", "f"):
-        store.put(key, Entry(None))
+        store.put(key, Entry.of(None))
     assert told == [("a", "new", 2)]
     store.clear()
     assert told == [("a", "new", 2)]
@@ -253,60 +253,60 @@ def test_the_hook_is_told_of_evictions_and_of_nothing_else(clock):
 def test_an_entry_that_stays_within_the_weight_is_kept():
     store = MemoryStore(max_weight=10, weigh=lambda key, value: value)
     for key, weight in (("a", 4), ("b", 6)):
-        store.put(key, Entry(weight))
+        store.put(key, Entry.of(weight))
     assert (len(store), store.weight) == (2, 10)
-    store.put("a", Entry(3))
+    store.put("a", Entry.of(3))
     assert (len(store), store.weight) == (2, 9)
 
 
 def test_a_new_value_needs_no_more_room_than_it_adds():
     store = MemoryStore(max_weight=10, weigh=lambda key, value: value)
     for key, weight in (("a", 4), ("b", 6)):
-        store.put(key, Entry(weight))
-    store.put("b", Entry(6))
+        store.put(key, Entry.of(weight))
+    store.put("b", Entry.of(6))
     assert sorted(store) == ["a", "b"]
 
 
 def test_a_heavy_entry_drives_out_several_light_ones():
     store = MemoryStore(max_weight=10, weigh=lambda key, value: value)
     for number in range(10):
-        store.put(str(number), Entry(1))
-    store.put("heavy", Entry(7))
+        store.put(str(number), Entry.of(1))
+    store.put("heavy", Entry.of(7))
     assert "heavy" in store
     assert (len(store), store.weight) == (4, 10)
-    store.put("3", Entry(1))
-    store.put("heavy", Entry(10))
+    store.put("3", Entry.of(1))
+    store.put("heavy", Entry.of(10))
     assert list(store) == ["heavy"]
 
 
 def test_an_entry_heavier_than_all_together_may_be_is_not_kept_but_ends_the_one_before():
     store = MemoryStore(max_weight=10, weigh=lambda key, value: value)
-    store.put("light", Entry(1))
-    store.put("k", Entry(2))
-    store.put("k", Entry(11))
+    store.put("light", Entry.of(1))
+    store.put("k", Entry.of(2))
+    store.put("k", Entry.of(11))
     assert list(store) == ["light"]
     assert store.weight == 1
 
 
 def test_a_value_that_cannot_be_weighed_ends_the_one_before():
     store = MemoryStore(max_weight=10, weigh=lambda key, value: len(value))
-    store.put("k", Entry("text"))
+    store.put("k", Entry.of("text"))
     with pytest.raises(TypeError):
-        store.put("k", Entry(None))
+        store.put("k", Entry.of(None))
     assert (len(store), store.weight) == (0, 0)
 
 
 def test_a_negative_weight_is_refused():
     store = MemoryStore(max_weight=10, weigh=lambda key, value: -3)
     with pytest.raises(ConfigurationError, match="weigh= returned -3"):
-        store.put("k", Entry(None))
+        store.put("k", Entry.of(None))
     assert len(store) == 0
 
 
 def test_without_a_scale_the_weight_is_about_the_bytes():
     store = MemoryStore(max_weight=100_000)
     for number in range(100):
-        store.put(str(number), Entry(bytes(10_000)))
+        store.put(str(number), Entry.of(bytes(10_000)))
     assert 8 <= len(store) <= 10
 
 
@@ -418,7 +418,7 @@ class AnyUse(RuleBasedStateMachine):
         self.store.on_evict = self.evicted
         self.model = {}
         self.peak = 0
-        self.put_entries = [Entry(0)]
+        self.put_entries = [Entry.of(0)]
 
     def evicted(self, key, entry):
         held = self.model.pop(key)

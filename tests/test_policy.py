@@ -34,13 +34,13 @@ AGING = Policy(ttl=60, stale_while_revalidate=20, stale_if_error=40)
     [(0, FRESH), (59.9, FRESH), (60, STALE), (79.9, STALE), (80, GRACE), (99.9, GRACE), (100, MISS)],
 )
 def test_an_entry_ages_through_its_verdicts(age, verdict):
-    entry = Entry("v", fresh_until=60, keep=40)
+    entry = Entry.of("v", fresh_until=60, keep=40)
     assert decide(entry, now=age, rand=1.0, policy=AGING) is verdict
 
 
 @pytest.mark.parametrize(("age", "verdict"), [(59, FRESH), (61, HELD), (81, HELD), (101, MISS)])
 def test_after_a_failed_load_what_can_be_served_is_served_without_another_attempt(age, verdict):
-    entry = Entry("v", fresh_until=60, keep=40, delta=1.0)
+    entry = Entry.of("v", fresh_until=60, keep=40, delta=1.0)
     assert decide(entry, now=age, rand=1e-9, policy=AGING, retry_at=age + 1) is verdict
 
 
@@ -49,7 +49,7 @@ def test_nothing_is_a_miss():
 
 
 def test_without_beta_nothing_is_refreshed_early():
-    entry = Entry("v", fresh_until=60, delta=100.0)
+    entry = Entry.of("v", fresh_until=60, delta=100.0)
     assert decide(entry, now=59.999, rand=2**-53, policy=Policy(ttl=60, beta=0)) is FRESH
 
 
@@ -62,7 +62,7 @@ def test_without_beta_nothing_is_refreshed_early():
 def test_xfetch_compares_an_exponential_with_a_draw_as_the_paper_takes_its_logarithm(
     delta, beta, before, rand
 ):
-    entry = Entry("v", fresh_until=10_000, delta=delta, beta=beta)
+    entry = Entry.of("v", fresh_until=10_000, delta=delta, beta=beta)
     now = 10_000 - before
     if now >= 10_000:
         return
@@ -75,13 +75,13 @@ def test_xfetch_compares_an_exponential_with_a_draw_as_the_paper_takes_its_logar
 
 @given(delta=st.floats(0, 100), beta=st.floats(0, 10), ahead=st.floats(0, 1e6))
 def test_before_the_calm_ends_no_draw_can_fire(delta, beta, ahead):
-    entry = Entry("v", fresh_until=1e6, delta=delta, beta=beta)
+    entry = Entry.of("v", fresh_until=1e6, delta=delta, beta=beta)
     now = entry.calm_until - ahead - 1e-6
     assert decide(entry, now=now, rand=2**-53, policy=Policy(ttl=1, beta=beta)) is FRESH
 
 
 def test_the_calm_ends_no_sooner_than_it_must():
-    entry = Entry("v", fresh_until=1000.0, delta=1.0)
+    entry = Entry.of("v", fresh_until=1000.0, delta=1.0)
     assert pytest.approx(53 * log(2)) == MAX_EXPONENTIAL
     assert decide(entry, now=entry.calm_until + 1e-6, rand=2**-53, policy=Policy(ttl=1)) is EARLY
 
@@ -99,7 +99,7 @@ def e1(x: float) -> float:
 
 def first_trigger(rng: Random, *, rate: float, delta: float, policy: Policy) -> float | None:
     """Read one entry at random times until XFetch fires; return the head start."""
-    entry = Entry("v", fresh_until=60.0, delta=delta, beta=policy.beta)
+    entry = Entry.of("v", fresh_until=60.0, delta=delta, beta=policy.beta)
     # A Poisson process may start anywhere; to fire earlier still takes a draw below e^-12.
     now = 60.0 - 12 * policy.beta * delta
     while (now := now + rng.expovariate(rate)) < 60.0:
@@ -124,7 +124,7 @@ def test_the_stampede_of_uncoalesced_readers_is_that_of_the_closed_form(beta, ex
     policy, sizes = Policy(ttl=60, beta=beta), []
     for _ in range(int(600 / beta)):
         head = first_trigger(rng, rate=rate, delta=delta, policy=policy)
-        entry = Entry("v", fresh_until=60.0, delta=delta, beta=beta)
+        entry = Entry.of("v", fresh_until=60.0, delta=delta, beta=beta)
         size, now = 1, 60.0 - (head or 0.0)
         end = now + delta  # until the first recomputation is stored
         while (now := now + rng.expovariate(rate)) < end:
@@ -187,7 +187,7 @@ def test_what_must_not_be_stored_is_served(loaded):
 
 
 def test_a_value_that_was_not_modified_is_prolonged():
-    old = Entry("old", fresh_until=5)
+    old = Entry.of("old", fresh_until=5)
     settled = settle(
         Loaded(value=object(), born=8, delta=1, not_modified=True), old, now=9, policy=Policy(ttl=10)
     )
@@ -197,7 +197,7 @@ def test_a_value_that_was_not_modified_is_prolonged():
 @pytest.mark.parametrize(("age", "served"), [(50, True), (99, True), (101, False)])
 def test_a_failed_load_serves_the_old_value_while_it_may(age, served):
     error = OSError("away")
-    settled = settle(Failed(error=error), Entry("old", fresh_until=60), now=age, policy=AGING)
+    settled = settle(Failed(error=error), Entry.of("old", fresh_until=60), now=age, policy=AGING)
     assert settled.stale is served
     assert settled.error is error
     assert settled.retry_at == (age + AGING.retry_after if served else 0)

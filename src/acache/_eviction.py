@@ -32,8 +32,8 @@ class Eviction:
 
     def __init__(self) -> None:
         """Know no entry."""
-        self._small: Final = Entry(None)
-        self._main: Final = Entry(None)
+        self._small: Final = Entry.of(None)
+        self._main: Final = Entry.of(None)
         self.clear()
 
     def clear(self) -> None:

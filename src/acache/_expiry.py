@@ -21,7 +21,7 @@ class Wheel:
         self._buckets: dict[float, Entry] = {}  # by the time when all of their entries have expired
         self._times: list[float] = []  # the same times, as a heap
         self.next = inf  # the first of them: nothing is due before
-        self._bucket = Entry(None)  # the last one that was looked for,
+        self._bucket = Entry.of(None)  # the last one that was looked for,
         self._start = inf  # since when its entries expire,
         self._shortest = 0.0  # and what lifetime it is not too coarse for
 
@@ -71,7 +71,7 @@ class Wheel:
         time = (expires // width + 1) * width
         bucket = self._buckets.get(time)
         if bucket is None:
-            bucket = self._buckets[time] = Entry(None, fresh_until=time)
+            bucket = self._buckets[time] = Entry.of(None, fresh_until=time)
             bucket.sooner = bucket.later = bucket
             heappush(self._times, time)
             self.next = self._times[0]

@@ -244,7 +244,7 @@ class Finder:
         if near.fallback is None:
             near.fallback = MemoryStore(max_entries=FALLBACK_ENTRIES, clock=process.clock)
         until = min(entry.fresh_until, entry.born + policy.fallback_ttl)
-        copy = Entry(entry.value, born=entry.born, fresh_until=until, tags=entry.tags, version=entry.version)
+        copy = Entry.of(entry.value, born=entry.born, fresh_until=until, tags=entry.tags, version=entry.version)
         near.fallback.put(key, copy)
 
     def _fallback(self, key: str, policy: Policy) -> Entry | None:
@@ -262,7 +262,7 @@ def near_copy(entry: Entry, policy: Policy, now: float) -> Entry:
     """Return *entry* as it is held near: with `near_ttl` it goes earlier and is read again, not loaded."""
     if policy.near_ttl is None or now + policy.near_ttl >= entry.fresh_until:
         return entry
-    return Entry(
+    return Entry.of(
         entry.value,
         born=entry.born,
         fresh_until=now + policy.near_ttl,

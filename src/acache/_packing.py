@@ -97,7 +97,7 @@ class Packer:
     def entry(self, stored: Stored, value: object, beta: float) -> Entry:
         """Return the entry that was stored, with times of this process."""
         offset = self._clock.time() - self._clock.monotonic()
-        return Entry(
+        return Entry.of(
             value,
             born=stored.born - offset,
             fresh_until=stored.fresh_until - offset,

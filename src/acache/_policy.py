@@ -372,7 +372,7 @@ def entry_of(
     tags: tuple[str, ...] = (),
 ) -> Entry:
     """Return an entry that is fresh from *now* for *ttl* seconds, less the jitter that *rand* draws."""
-    return Entry(
+    return Entry.of(
         value,
         born=born,
         fresh_until=inf if ttl is None else now + ttl * (1 - policy.jitter * (1 - rand)),

@@ -34,7 +34,7 @@ class LocalStoreContract:
 
     def test_what_was_put_is_found_until_it_is_dropped(self) -> None:
         """Dropping what is not there does nothing."""
-        store, entry = self.make(), Entry(1)
+        store, entry = self.make(), Entry.of(1)
         assert store.lookup("k") is None
         store.put("k", entry)
         found = store.lookup("k")
@@ -51,11 +51,11 @@ class LocalStoreContract:
         """It is fetched once and called ever after, through any change."""
         store = self.make()
         lookup = store.lookup
-        store.put("k", Entry(1))
+        store.put("k", Entry.of(1))
         assert lookup("k") is not None
         store.clear()
         assert lookup("k") is None
-        store.put("k", Entry(2))
+        store.put("k", Entry.of(2))
         found = lookup("k")
         assert found is not None
         assert found.value == 2
@@ -63,8 +63,8 @@ class LocalStoreContract:
     def test_putting_again_replaces_value_and_tags(self) -> None:
         """The tags of the entry before no longer reach the key."""
         store = self.make()
-        store.put("k", Entry(1, tags=("old", "both")))
-        store.put("k", Entry(2, tags=("new", "both")))
+        store.put("k", Entry.of(1, tags=("old", "both")))
+        store.put("k", Entry.of(2, tags=("new", "both")))
         store.drop_tag("old")
         found = store.lookup("k")
         assert found is not None
@@ -76,7 +76,7 @@ class LocalStoreContract:
         """Others stay, and an unknown tag takes none."""
         store = self.make()
         for number in range(10):
-            store.put(f"k{number}", Entry(number, tags=("even",) if number % 2 == 0 else ("odd", "all")))
+            store.put(f"k{number}", Entry.of(number, tags=("even",) if number % 2 == 0 else ("odd", "all")))
         store.drop_tag("unknown")
         store.drop_tag("even")
         assert [number for number in range(10) if store.lookup(f"k{number}")] == [1, 3, 5, 7, 9]
@@ -86,8 +86,8 @@ class LocalStoreContract:
     def test_a_key_and_a_tag_of_one_name_are_two_things(self) -> None:
         """Dropping one leaves the other."""
         store = self.make()
-        store.put("x", Entry(1, tags=("y",)))
-        store.put("y", Entry(2, tags=("x",)))
+        store.put("x", Entry.of(1, tags=("y",)))
+        store.put("y", Entry.of(2, tags=("x",)))
         store.drop_tag("x")
         assert store.lookup("x") is not None
         assert store.lookup("y") is None
@@ -96,17 +96,17 @@ class LocalStoreContract:
         """Keys and tags begin anew."""
         store = self.make()
         for number in range(20):
-            store.put(f"k{number}", Entry(number, tags=("t",)))
+            store.put(f"k{number}", Entry.of(number, tags=("t",)))
         store.clear()
         assert not any(store.lookup(f"k{number}") for number in range(20))
-        store.put("k1", Entry(1))
+        store.put("k1", Entry.of(1))
         store.drop_tag("t")
         assert store.lookup("k1") is not None
 
     def test_any_value_is_kept_none_included(self) -> None:
         """A miss is None, a cached None is an entry."""
         store = self.make()
-        store.put("k", Entry(None))
+        store.put("k", Entry.of(None))
         found = store.lookup("k")
         assert found is not None
         assert found.value is None
@@ -118,7 +118,7 @@ class LocalStoreContract:
         store = self.make()
         names = [f"k{number}" for number in range(10 * self.capacity)]
         for name in names:
-            store.put(name, Entry(name, tags=(name, "all")))
+            store.put(name, Entry.of(name, tags=(name, "all")))
         kept = [name for name in names if store.lookup(name)]
         assert 0 < len(kept) <= self.capacity
         store.drop_tag("all")
@@ -142,7 +142,7 @@ class LocalStoreContract:
                     store.clear()
                     model.clear()
                 case _:
-                    model[key] = Entry(number, tags=tuple(rng.sample(tags, rng.randrange(3))))
+                    model[key] = Entry.of(number, tags=tuple(rng.sample(tags, rng.randrange(3))))
                     store.put(key, model[key])
             for name in keys:
                 found, expected = store.lookup(name), model.get(name)
