@@ -237,7 +237,8 @@ def bytes_per_entry() -> float:
     for number, (key, value) in enumerate(zip(keys, values, strict=True)):
         born = start + number * 1e-6
         store.put(
-            key, Entry.of(value, born=born, fresh_until=born + 300.0 + number * 1e-6, delta=0.01 + number * 1e-9)
+            key,
+            Entry.of(value, born=born, fresh_until=born + 300.0 + number * 1e-6, delta=0.01 + number * 1e-9),
         )
     return (resident() - before) / MILLION
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from dataclasses import dataclass
 
 import pytest
 
@@ -16,6 +17,28 @@ def tasks():
     return []
 
 
+@dataclass(frozen=True)
+class Who:
+    """One who asks."""
+
+    name: str
+    key: str
+
+
+class Carrier:
+    """Carries a batch by calling *send*, and notes what those who asked hear."""
+
+    def __init__(self, send):
+        self.send = send
+        self.landed = []
+
+    def carry(self, batch, items):
+        return self.send(items)
+
+    def land(self, batch, answer, error):
+        self.landed += [(who, answer, error) for who in batch]
+
+
 def batcher(tasks, **options):
     return Batcher(
         loop=asyncio.get_running_loop(), keep=tasks.append, context=contextvars.copy_context, **options
@@ -24,35 +47,51 @@ def batcher(tasks, **options):
 
 @pytest.mark.asyncio
 async def test_a_tick_is_one_request_per_group(tasks, turn):
-    asked, landed = [], []
+    asked = []
 
-    async def send(batch, items):
+    async def send(items):
         asked.append(items)
         return items
 
-    batches = batcher(tasks)
-    for item in (1, 2, 1):
-        batches.add("g", send, item, lambda answer, error, item=item: landed.append((item, answer, error)))
-    batches.add("other", send, 1, lambda answer, error: landed.append((1, answer, error)))
+    batches, one, other = batcher(tasks), Carrier(send), Carrier(send)
+    a, b, c, d = (Who(name, str(item)) for name, item in {"a": 1, "b": 2, "c": 1, "d": 1}.items())
+    for who in (a, b, c):
+        batches.add("g", one, int(who.key), who)
+    batches.add("other", other, 1, d)
     await turn()
     assert asked == [[1, 2], [1]]
-    assert landed == [(1, [1, 2], None), (1, [1, 2], None), (2, [1, 2], None), (1, [1], None)]
+    assert one.landed == [(a, [1, 2], None), (b, [1, 2], None), (c, [1, 2], None)]
+    assert other.landed == [(d, [1], None)]
     assert len(batches._open) == 0
-    batches.add("g", send, 3, lambda answer, error: None)
+    batches.add("g", one, 3, Who("e", "3"))
     await turn()
     assert asked[2:] == [[3]]
+
+
+@pytest.mark.asyncio
+async def test_equal_items_of_several_keys_are_asked_for_apart(tasks, turn):
+    asked = []
+
+    async def send(items):
+        asked.append(items)
+
+    batches = batcher(tasks)
+    for item, key in ((1, "1"), (2, "2"), (True, "True"), (3, "3")):
+        batches.add("g", Carrier(send), item, Who("a", key))
+    await turn()
+    assert [list(map(repr, items)) for items in asked] == [["1", "2"], ["True", "3"]]
 
 
 @pytest.mark.asyncio
 async def test_a_full_batch_departs_with_the_tick_too(tasks, turn):
     asked = []
 
-    async def send(batch, items):
+    async def send(items):
         asked.append(items)
 
     batches = batcher(tasks, max_items=2)
     for item in range(5):
-        batches.add("g", send, item, lambda answer, error: None)
+        batches.add("g", Carrier(send), item, Who("a", str(item)))
     await turn()
     assert asked == [[0, 1], [2, 3], [4]]
 
@@ -60,10 +99,9 @@ async def test_a_full_batch_departs_with_the_tick_too(tasks, turn):
 @pytest.mark.asyncio
 @pytest.mark.parametrize("failure", ["error", "cancelled from within", "task cancelled", "closed"])
 async def test_every_item_hears_how_its_batch_ended_once(tasks, turn, failure):
-    landed = []
     error = ValueError("down")
 
-    async def send(batch, items):
+    async def send(items):
         await asyncio.sleep(0)
         if failure == "error":
             raise error
@@ -71,9 +109,9 @@ async def test_every_item_hears_how_its_batch_ended_once(tasks, turn, failure):
             raise asyncio.CancelledError
         await asyncio.Event().wait()
 
-    batches = batcher(tasks)
+    batches, carrier = batcher(tasks), Carrier(send)
     for item in range(3):
-        batches.add("g", send, item, lambda answer, error, item=item: landed.append((item, answer, error)))
+        batches.add("g", carrier, item, Who("a", str(item)))
     if failure == "closed":
         batches.close()
     await turn()
@@ -81,14 +119,14 @@ async def test_every_item_hears_how_its_batch_ended_once(tasks, turn, failure):
         task.cancel()
     await turn()
     wanted = error if failure == "error" else None
-    assert landed == [(0, None, wanted), (1, None, wanted), (2, None, wanted)]
+    assert carrier.landed == [(Who("a", str(item)), None, wanted) for item in range(3)]
 
 
 @pytest.mark.asyncio
 async def test_a_batch_is_cancelled_when_nobody_wants_it_any_more(tasks, turn):
     running = []
 
-    async def send(batch, items):
+    async def send(items):
         running.append(items)
         try:
             await asyncio.Event().wait()
@@ -96,8 +134,8 @@ async def test_a_batch_is_cancelled_when_nobody_wants_it_any_more(tasks, turn):
             running.clear()
 
     batches = batcher(tasks)
-    one = batches.add("g", send, 1, lambda answer, error: None)
-    two = batches.add("g", send, 2, lambda answer, error: None)
+    one = batches.add("g", Carrier(send), 1, Who("a", "1"))
+    two = batches.add("g", Carrier(send), 2, Who("a", "2"))
     await turn()
     one.leave()
     await turn()
@@ -105,7 +143,7 @@ async def test_a_batch_is_cancelled_when_nobody_wants_it_any_more(tasks, turn):
     two.leave()
     await turn()
     assert not running
-    never = batches.add("g", send, 3, lambda answer, error: None)
+    never = batches.add("g", Carrier(send), 3, Who("a", "3"))
     never.leave()
     await turn()
     assert not running

@@ -1,37 +1,47 @@
 """Make one request of all that are asked for in one tick of the loop.
 
-A batch runs in a task of its own, so that no caller's cancellation harms another. It takes
-callbacks, not futures: a thousand reads that hit cost no task and no future of ours. An item can
-be joined until its batch departs; afterwards it starts another."""
+A batch runs in a task of its own, so that no caller's cancellation harms another. Who asks is not
+called back one by one: a batch lands once, with all who asked. An item can be joined until its
+batch departs; afterwards it starts another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
 from contextvars import Context
-from typing import Any, Generic, TypeVar, final
+from itertools import chain
+from typing import Any, Generic, Protocol, TypeVar, final
 
 from msgspec import field
 
 from acache._singleflight import INSIDE, Node
 
+A = TypeVar("A", bound="Asker")
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
-Landed = Callable[[R | None, Exception | None], None]
-"""Takes the answer of the whole batch, or its error; neither if it was cancelled. Must not raise."""
+
+class Asker(Protocol):
+    """Who asks for an item."""
+
+    key: str  # what it calls the item
 
 
 @final
-class Batch(Node, Generic[K, R], eq=False):
+class Batch(Node, Generic[K, A, R], eq=False, kw_only=True):
     """The requests of one tick."""
 
-    items: dict[K, list[Landed[R]]] = field(default_factory=dict[K, list[Landed[R]]])
-    names: dict[K, str] = field(default_factory=dict[K, str])  # what those who ask call each item
+    carrier: "Carrier[K, A, R]"
+    asked: dict[K, A] = field(default_factory=dict[K, A])
+    again: list[A] = field(default_factory=list[A])  # who asked for an item that another had asked for
     waiting: int = 0
     task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         """Show how many are asked for, and nothing that may be secret."""
-        return f"<Batch of {len(self.items)}>"
+        return f"<Batch of {len(self.asked)}>"
+
+    def __iter__(self) -> Iterator[A]:
+        """Go through all who asked."""
+        return chain(self.asked.values(), self.again)
 
     def leave(self) -> None:
         """Note that one of those who asked no longer wants an answer; cancel when none does."""
@@ -39,13 +49,27 @@ class Batch(Node, Generic[K, R], eq=False):
         if self.waiting <= 0 and self.task is not None:
             self.task.cancel()
 
+    def land(self, answer: R | None, error: Exception | None) -> None:
+        """Hand the answer to all who asked; only the first landing counts."""
+        if not self.over:
+            self.over = True
+            self.carrier.land(self, answer, error)
 
-Send = Callable[["Batch[K, R]", Sequence[K]], Awaitable[R]]
-"""Makes the request for all items of a batch."""
+
+class Carrier(Protocol[K, A, R]):
+    """Makes the request of a batch and hands out the answer."""
+
+    def carry(self, batch: Batch[K, A, R], items: Sequence[K]) -> Coroutine[Any, Any, R]:
+        """Make the request for all *items* of *batch*."""
+        ...
+
+    def land(self, batch: Batch[K, A, R], answer: R | None, error: Exception | None) -> None:
+        """Take the answer, or the error; neither if the request was cancelled. Must not raise."""
+        ...
 
 
-class Batcher(Generic[K, R]):
-    """Collects items during a tick, per group, and sends each group together."""
+class Batcher(Generic[K, A, R]):
+    """Collects items during a tick, per group, and has each group carried together."""
 
     __slots__ = ("_context", "_keep", "_loop", "_max_items", "_open")
 
@@ -62,25 +86,24 @@ class Batcher(Generic[K, R]):
         self._keep = keep
         self._context = context
         self._max_items = max_items
-        self._open: dict[Hashable, Batch[K, R]] = {}
+        self._open: dict[Hashable, Batch[K, A, R]] = {}
 
-    def add(
-        self, group: Hashable, send: Send[K, R], item: K, landed: Landed[R], *, name: str = ""
-    ) -> Batch[K, R]:
-        """Ask for *item* in this tick's batch of *group*, which the first asker's *send* requests.
+    def add(self, group: Hashable, carrier: Carrier[K, A, R], item: K, who: A) -> Batch[K, A, R]:
+        """Ask, on behalf of *who*, for *item* in this tick's batch of *group*.
 
-        *landed* is called once with the answer. Items that are equal but of different *name*, 1 and
-        True, go into different batches: one mapping could not answer both."""
+        *carrier*: makes the request, and hands the answer to all who asked, if it is the first here.
+        Items that are equal but of different keys, 1 and True, go into different batches: one mapping
+        could not answer both."""
         batch = self._open.get(group)
-        if batch is None or len(batch.items) >= self._max_items or batch.names.setdefault(item, name) != name:
-            batch = self._open[group] = Batch()
-            batch.names[item] = name
-            self._loop.call_soon(self._depart, group, batch, send)
-        batch.items.setdefault(item, []).append(landed)
+        if batch is None or len(batch.asked) >= self._max_items or batch.asked.get(item, who).key != who.key:
+            batch = self._open[group] = Batch(carrier=carrier)
+            self._loop.call_soon(self._depart, group, batch)
+        if batch.asked.setdefault(item, who) is not who:
+            batch.again.append(who)
         batch.waiting += 1
         return batch
 
-    def _depart(self, group: Hashable, batch: Batch[K, R], send: Send[K, R]) -> None:
+    def _depart(self, group: Hashable, batch: Batch[K, A, R]) -> None:
         if self._open.get(group) is batch:
             del self._open[group]
         if batch.waiting <= 0 or batch.over:
@@ -88,30 +111,22 @@ class Batcher(Generic[K, R]):
             return
         context = self._context()
         context.run(INSIDE.set, batch)
-        task = batch.task = self._loop.create_task(_run(batch, send), context=context)
+        task = batch.task = self._loop.create_task(_run(batch), context=context)
         if not task.done():
             self._keep(task)
-            task.add_done_callback(lambda _: _land(batch, None, None))
+            task.add_done_callback(lambda _: batch.land(None, None))
 
     def close(self) -> None:
         """Cancel the batches that have not departed."""
         batches, self._open = self._open, {}
         for batch in batches.values():
-            _land(batch, None, None)
+            batch.land(None, None)
 
 
-async def _run(batch: Batch[K, R], send: Send[K, R]) -> None:
+async def _run(batch: Batch[K, A, R]) -> None:
     try:
-        answer = await send(batch, list(batch.items))
+        answer = await batch.carrier.carry(batch, list(batch.asked))
     except Exception as error:  # noqa: BLE001 - it goes to those who asked
-        _land(batch, None, error)
+        batch.land(None, error)
     else:
-        _land(batch, answer, None)
-
-
-def _land(batch: Batch[K, R], answer: R | None, error: Exception | None) -> None:
-    if batch.over:
-        return
-    batch.over = True
-    for landed in [landed for asked in batch.items.values() for landed in asked]:
-        landed(answer, error)
+        batch.land(answer, None)

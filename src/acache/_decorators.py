@@ -13,6 +13,7 @@ from acache._engine import Engine
 from acache._entry import Entry
 from acache._key_memo import memoised
 from acache._keys import Template, finish, key_template
+from acache._near import Near
 from acache._policy import FRESH, Options, Policy, plan, unique
 from acache._process import Arrival, Call, Found
 from acache._signature import CallShape
@@ -188,6 +189,18 @@ def _builds(templates: Iterable[Template]) -> Callable[[str], object]:
 
 class Reader(Wiring):
     """The wiring of a pattern that reads by itself, without a decorated function."""
+
+    lookup: Callable[[str], Entry | None]
+    now: Callable[[], float]
+    near: Near
+    sample_every: int
+
+    def connect(self, engine: Engine) -> None:
+        """Serve from *engine* from now on."""
+        super().connect(engine)
+        process = engine.process
+        self.lookup, self.now, self.near = process.lookup, process.clock.monotonic, process.near
+        self.sample_every = process.sample_every
 
     async def read(self, key: str, call: Call) -> Any:
         """Return the value of *key*."""

@@ -6,17 +6,19 @@ store (`_fleet`)."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from acache._elsewhere import Elsewhere
 from acache._entry import Entry
 from acache._health import Health
-from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide
+from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide, unique
 from acache._process import Arrival, CacheFlight, Call, Found, Process, inside_a_load
-from acache._singleflight import join_all
+from acache._singleflight import join_all, running_loop
 from acache._stats import Tally
 from acache.errors import LoadTimeout
 from acache.events import Cleared, HeadStartTooLong, Invalidated, LoadAwaited
+
+NOT_CACHED: Final = "not cached: never stored, or evicted"
 
 
 class Finder(Protocol):
@@ -115,7 +117,8 @@ class Engine:
 
         Raises what the load raised, LoadTimeout, RecursiveLoad, Overloaded. Cancelling is private."""
         process = self.process
-        process.enter()
+        if process.closed or process.loop is not running_loop():
+            process.enter()
         while True:
             entry, verdict = (None, MISS) if self._nothing_near else self.judge(key, call.policy)
             found = None
@@ -133,18 +136,24 @@ class Engine:
                 inline = self.serve(key, call, entry, verdict, found)
                 return entry.value if inline is None else await self._refreshed(inline, call, entry)
             mark = process.drops.mark
-            since = process.clock.monotonic()
             joined, flight = self._fly(key, call, entry, found)
             try:
-                # One frame less for each of the many who wait without a limit.
-                arrival = await (flight.join() if call.policy.patient else self._wait(flight, call))
+                if call.policy.patient and not flight.over:
+                    waiter = flight.enlist()  # as `flight.join()` does, but for its frame
+                    try:
+                        await waiter
+                    finally:
+                        flight.leave(waiter)
+                    arrival = flight.result()
+                else:
+                    arrival = await self._wait(flight, call)
             except BaseException:
-                self._count_miss(call.tally, since if joined else None)
+                self._count_miss(call.tally, joined)
                 raise
             # A tag that the load added may have been invalidated before this caller came.
             if arrival.tags and mark != flight.mark and not process.current(flight, arrival.tags):
                 continue
-            inline = self._count(flight, call, arrival, since if joined else None)
+            inline = self._count(flight, call, arrival, joined)
             return arrival.value if inline is None else await self._refreshed(inline, call, arrival)
 
     async def _find(self, finder: Finder, key: str, call: Call, seen: Found | None) -> Found:
@@ -223,9 +232,9 @@ class Engine:
     def judge(self, key: str, policy: Policy) -> tuple[Entry | None, Verdict]:
         """Return what is near of *key* and what it is worth to this read."""
         process = self.process
-        now = process.clock.monotonic()
-        entry = process.near.get(key, now) if process.enabled else None
-        if entry is None:
+        near = process.near
+        entry = near.store.lookup(key) if near.store is not None and process.enabled else None
+        if entry is None or (now := process.clock.monotonic()) >= near.trusted_until:
             return None, MISS
         if entry.version != policy.version:
             return entry, MISS
@@ -240,22 +249,19 @@ class Engine:
         Others leave that to a flight, which goes on when they have gone."""
         return policy.patient and self.process.flights.get(key) is None
 
-    def _note_miss(
-        self, key: str, old: Entry | None, call: Call | None = None, found: Found | None = None
-    ) -> None:
-        """Remember why a read of *key* found nothing of use, for `explain`."""
+    def _why(self, key: str, old: Entry | None, call: Call | None = None, found: Found | None = None) -> str:
+        """Say why a read of *key* found nothing of use, for `explain`."""
         if found is not None and not found.trusted:
-            reason = "the remote store is away, or has not heard of an invalidation yet"
-        elif old is None and found is not None and found.data is not None:
-            reason = "invalidated, or stored by another version or as another type"
-        elif old is None:
-            heard = not self.process.drops.quiet(key, () if call is None else call.tags, since=0)
-            reason = "invalidated" if heard else "not cached: never stored, or evicted"
-        elif call is not None and old.version != call.policy.version:
-            reason = f"stored by version {old.version!r}, wanted {call.policy.version!r}"
-        else:
-            reason = "expired"
-        self.process.note_miss(key, reason)
+            return "the remote store is away, or has not heard of an invalidation yet"
+        if old is None and found is not None and found.data is not None:
+            return "invalidated, or stored by another version or as another type"
+        if old is None:
+            drops = self.process.drops
+            heard = drops.mark and not drops.quiet(key, () if call is None else call.tags, since=0)
+            return "invalidated" if heard else NOT_CACHED
+        if call is not None and old.version != call.policy.version:
+            return f"stored by version {old.version!r}, wanted {call.policy.version!r}"
+        return "expired"
 
     def _joinable(self, key: str) -> CacheFlight | None:
         process = self.process
@@ -292,12 +298,27 @@ class Engine:
             tags = (*call.tags, *found.previous)
             if not self.process.near.ledger.quiet(key, tags, since=found.mark):
                 old = found = None  # changed since it was looked at: who joins the flight must not get it
-        flight = self.process.begin(key, call, old=old, refresh=refresh, found=found)
-        flight.kept, flight.forced = kept, forced
+        process = self.process
+        flight = CacheFlight(
+            key,
+            process.flights,
+            call=call,
+            mark=process.drops.mark,
+            near_mark=process.near.ledger.mark,
+            old=old,
+            refresh=refresh,
+            kept=kept,
+            forced=forced,
+            started=process.clock.monotonic(),
+            tags=call.tags if old is None else unique((*call.tags, *old.tags)),
+            found=found,
+            nested=inside_a_load(),
+        )
+        process.flights.add(flight)
         try:
             self.authority.start(flight)
         except BaseException:  # such as an id that cannot be hashed: nobody must wait for it
-            self.process.flights.forget(flight)
+            process.flights.forget(flight)
             raise
         return flight
 
@@ -410,7 +431,7 @@ class Engine:
         found: dict[str, Any] = {}
         while True:
             mark = process.drops.mark
-            flights: dict[str, tuple[bool, CacheFlight]] = {}
+            flights: dict[str, tuple[float | None, CacheFlight]] = {}
             inline: dict[str, CacheFlight] = {}
             judged = {key: self.judge(key, shared.policy) for key in keys}
             looked = await self._look_for(judged, shared.policy, call_of)
@@ -457,19 +478,21 @@ class Engine:
 
     def _fly(
         self, key: str, call: Call, old: Entry | None, found: Found | None = None
-    ) -> tuple[bool, CacheFlight]:
-        """Join the flight of *key*, or start one; say which."""
-        self._note_miss(key, old, call, found)
-        if self.process.observers:
-            self.process.emit(LoadAwaited(function=call.tally.name, key=key))
+    ) -> tuple[float | None, CacheFlight]:
+        """Join the flight of *key* and say since when, or start one."""
+        process = self.process
+        unknown = old is None and found is None and not process.drops.mark  # what is usual
+        process.note_miss(key, NOT_CACHED if unknown else self._why(key, old, call, found))
+        if process.observers:
+            process.emit(LoadAwaited(function=call.tally.name, key=key))
         flight = self._joinable(key)
         if flight is None:
-            return False, self.start(key, call, old=old, found=found)
-        return True, flight
+            return None, self.start(key, call, old=old, found=found)
+        return process.clock.monotonic(), flight
 
     async def _wait_for_all(
         self,
-        flights: Mapping[str, tuple[bool, CacheFlight]],
+        flights: Mapping[str, tuple[float | None, CacheFlight]],
         inline: Mapping[str, CacheFlight],
         shared: Call,
         call_of: Callable[[str], Call],
@@ -478,13 +501,12 @@ class Engine:
     ) -> list[str]:
         """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
         late: list[str] = []
-        since = self.process.clock.monotonic()
         try:
             await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], shared)
             arrivals = {key: self._arrival(flight, shared) for key, (_, flight) in flights.items()}
         except BaseException:
             for joined, _ in flights.values():
-                self._count_miss(shared.tally, since if joined else None)
+                self._count_miss(shared.tally, joined)
             raise
         for key, (joined, flight) in flights.items():
             arrival = arrivals[key]
@@ -493,7 +515,7 @@ class Engine:
                 continue
             # What was found may have to be refreshed, which takes the key's own call.
             call = shared if arrival.entry is None else call_of(key)
-            self._count(flight, call, arrival, since if joined else None)
+            self._count(flight, call, arrival, joined)
             found[key] = arrival.value
         for key, flight in inline.items():
             if flight.over and not flight.failed:
@@ -535,7 +557,7 @@ class Engine:
             entry.used = True
         for key in away:
             if key not in found:
-                self._note_miss(key, process.near.get(key, now))
+                process.note_miss(key, self._why(key, process.near.get(key, now)))
         tally.hits += len(found)
         tally.misses += len(keys) - len(found)
         return {key: entry.value for key, entry in found.items()}

@@ -20,7 +20,6 @@ class Entry:
     nothing of it stays behind."""
 
     __slots__ = (
-        "_origin",
         "calm_until",
         "expires",
         "fresh_until",
@@ -28,6 +27,7 @@ class Entry:
         "later",
         "newer",
         "older",
+        "origin",
         "sooner",
         "tags",
         "used",
@@ -40,7 +40,7 @@ class Entry:
     calm_until: float  # before it a hit needs no decision at all
     fresh_until: float  # inf: until invalidated
     expires: float  # after it a store may forget the entry; nobody serves it
-    _origin: complex  # born + delta·i: both in one object of 32 bytes, where two floats are 64
+    origin: complex  # born + delta·i: both in one object of 32 bytes, where two floats are 64
     tags: tuple[str, ...]
     version: str | None  # of the function that made the value
     used: bool  # set by readers, cleared by the store's eviction: the only field that changes
@@ -75,7 +75,7 @@ class Entry:
             entry.expires = fresh_until + keep
         if delta:
             entry.calm_until = fresh_until - MAX_EXPONENTIAL * beta * delta
-        entry._origin = complex(born, delta) if born or delta else 0j
+        entry.origin = complex(born, delta) if born or delta else 0j
         entry.tags = tags
         entry.version = version
         entry.used = False
@@ -85,18 +85,18 @@ class Entry:
     @property
     def born(self) -> float:
         """When the load of the value began."""
-        return self._origin.real
+        return self.origin.real
 
     @property
     def delta(self) -> float:
         """How long the load took; 0 where nothing was loaded."""
-        return self._origin.imag
+        return self.origin.imag
 
     def twin(self) -> "Entry":
         """Return an equal entry, unread, that no store holds."""
         twin = Entry.of(self.value, tags=self.tags, version=self.version)
         twin.calm_until, twin.fresh_until, twin.expires = self.calm_until, self.fresh_until, self.expires
-        twin._origin = self._origin
+        twin.origin = self.origin
         return twin
 
     def __repr__(self) -> str:

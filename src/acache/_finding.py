@@ -244,7 +244,9 @@ class Finder:
         if near.fallback is None:
             near.fallback = MemoryStore(max_entries=FALLBACK_ENTRIES, clock=process.clock)
         until = min(entry.fresh_until, entry.born + policy.fallback_ttl)
-        copy = Entry.of(entry.value, born=entry.born, fresh_until=until, tags=entry.tags, version=entry.version)
+        copy = Entry.of(
+            entry.value, born=entry.born, fresh_until=until, tags=entry.tags, version=entry.version
+        )
         near.fallback.put(key, copy)
 
     def _fallback(self, key: str, policy: Policy) -> Entry | None:

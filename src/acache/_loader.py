@@ -1,7 +1,7 @@
 """Run loads: in their slot, within their time, in their own context, measured."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Final, cast
@@ -21,8 +21,8 @@ from acache.events import Event, LoadEnded, LoadFailed, LoadStarted, RefreshFail
 
 UNTOLD: Final = nullcontext()
 
-Take = Callable[[CacheFlight], Outcome]
-"""Takes one flight's outcome from the answer of a batch."""
+Landed = Callable[[CacheFlight, Outcome], object]
+"""Takes the outcome of one flight; must not raise."""
 
 
 def failure_of(error: BaseException, key: str) -> BaseException | None:
@@ -44,11 +44,15 @@ def failure_of(error: BaseException, key: str) -> BaseException | None:
 class Loader:
     """Turns a flight's call into an outcome. Errors are outcomes; cancellation comes out."""
 
-    __slots__ = ("_process", "_told_of")
+    __slots__ = ("_landed", "_process", "_told_of", "_waiters")
 
-    def __init__(self, process: Process) -> None:
-        """Load on behalf of *process*."""
+    def __init__(self, process: Process, landed: Landed | None = None) -> None:
+        """Load on behalf of *process*.
+
+        *landed* takes the outcomes of flights that are loaded together; None: `load_in_group` does."""
         self._process = process
+        self._landed = landed or self._wake
+        self._waiters: dict[CacheFlight, asyncio.Future[Outcome]] = {}
         self._told_of: set[str] = set()  # functions that answer with other ids than were asked for
 
     async def load(self, flight: CacheFlight) -> Outcome:
@@ -74,83 +78,90 @@ class Loader:
         said = Loading(None, call.tags)
         return await self._run(Node(), load, apart, said, nested=False, key=key, keys=(key,))
 
-    async def load_many(self, batch: Batch[Any, Any], ids: Sequence[Any], call: Call) -> Take:
-        """Run a batch loader once; return how to take one flight's outcome from its answer."""
+    # --- loads of a group: one for the flights of a tick ---
+
+    def join_batch(self, flight: CacheFlight) -> None:
+        """Have the flight's id loaded with others of this tick; `landed` gets its outcome."""
+        call = flight.call
         group = call.group
         assert group is not None  # noqa: S101 - only flights of a group come here
-        said = Loading()
+        flight.batch = batch = self._process.loads.add(group.identity, self, call.id, flight)
+        if flight.nested:
+            batch.nested = True
+
+    async def carry(self, batch: Batch[Any, CacheFlight, Outcome], items: Sequence[Any]) -> Outcome:
+        """Run a batch loader once, for these ids; the outcome's value says what the value of an id is."""
+        call = next(iter(batch)).call
+        group = call.group
+        assert group is not None  # noqa: S101 - only flights of a group come here
 
         async def load() -> object:
-            found: object = await begin(lambda: group.load(ids), call.tally.name)
+            found: object = await begin(lambda: group.load(items), call.tally.name)
             if not issubclass(type(found), Mapping):
                 kind = type(found).__name__
                 raise TypeError(f"{call.tally.name} must return a mapping from id to value, not {kind}")
             return found
 
+        keys = (flight.key for flight in batch)
         outcome = await self._run(
-            batch,
-            load,
-            call,
-            said,
-            nested=batch.nested,
-            key=call.tally.name,
-            keys=tuple(batch.names.values()),
+            batch, load, call, Loading(), nested=batch.nested, key=call.tally.name, keys=keys
         )
         if isinstance(outcome, Failed):
-            failed, trace = outcome.error, outcome.error.__traceback__
+            return outcome
+        value_of = answering(cast("Mapping[Any, Any]", outcome.value), items, group.text)
+        return structs.replace(outcome, value=value_of)
 
-            def fail(_: CacheFlight) -> Outcome:
-                # Each flight raises an error of its own, or at least from where this one came.
-                error = copied(failed) if batch.waiting > 1 else failed
-                return Failed(error=error.with_traceback(trace))
-
-            return fail
-        late = outcome.tags
-        value_of = answering(cast("Mapping[Any, Any]", outcome.value), ids, group.text)
-
-        def take(flight: CacheFlight) -> Outcome:
-            return Loaded(
-                value=self._known(value_of(flight.call.id), flight.call),
-                born=outcome.born,
-                delta=outcome.delta,
-                ttl=outcome.ttl,
-                tags=unique((*flight.call.tags, *late)) if late else flight.call.tags,
-                skip=outcome.skip,
-            )
-
-        return take
-
-    def join_batch(self, flight: CacheFlight, landed: Callable[[Outcome], None]) -> Batch[Any, Any]:
-        """Have the flight's id loaded with others of this tick; *landed* gets its outcome."""
-        call = flight.call
-        assert call.group is not None  # noqa: S101 - only flights of a group come here
-
-        # Made for each of many flights: a closure would evaluate its annotations each time.
-        send = partial(self.load_many, call=call)
-        one = partial(self._landed, flight, landed)
-        batch = self._process.loads.add(call.group.identity, send, call.id, one, name=flight.key)
-        batch.nested = batch.nested or flight.nested
-        flight.waits_for.append(batch)
-        return batch
-
-    def _landed(
-        self,
-        flight: CacheFlight,
-        landed: Callable[[Outcome], None],
-        take: Take | None,
-        error: Exception | None,
+    def land(
+        self, batch: Batch[Any, CacheFlight, Outcome], answer: Outcome | None, error: Exception | None
     ) -> None:
-        """Hand *landed* the flight's outcome in a batch's answer."""
-        outcome: Outcome
-        if take is None:
-            cancelled = f"the batch load of {flight.key!r} was cancelled, or its cache was closed"
-            outcome = Failed(error=error or LoadCancelled(cancelled))
-        else:
+        """Hand each flight its outcome in what the batch brought."""
+        if not isinstance(answer, Loaded):
+            self._fail(batch, error if answer is None else answer.error)
+            return
+        landed = self._landed
+        born, delta, ttl, late, skip = answer.born, answer.delta, answer.ttl, answer.tags, answer.skip
+        value_of = cast("Callable[[object], object]", answer.value)  # `carry` has made it
+        for flight in batch:
+            call = flight.call
             try:
-                outcome = take(flight)
+                value = value_of(call.id)
+                if value is CONFUSED:
+                    value = self._known(value, call)
             except Exception as problem:  # noqa: BLE001 - of the mapping that the loader returned
-                outcome = Failed(error=problem)
-        landed(self.note(flight, outcome))
+                landed(flight, self.note(flight, Failed(error=problem)))
+                continue
+            tags = unique((*call.tags, *late)) if late else call.tags
+            landed(flight, Loaded(value=value, born=born, delta=delta, ttl=ttl, tags=tags, skip=skip))
+
+    def _fail(self, batch: Batch[Any, CacheFlight, Outcome], error: BaseException | None) -> None:
+        trace, several = None if error is None else error.__traceback__, batch.waiting > 1
+        for flight in batch:
+            if error is None:
+                said = f"the batch load of {flight.key!r} was cancelled, or its cache was closed"
+                own: BaseException = LoadCancelled(said)
+            else:
+                # Each flight raises an error of its own, or at least from where this one came.
+                own = (copied(error) if several else error).with_traceback(trace)
+            self._landed(flight, self.note(flight, Failed(error=own)))
+
+    async def load_in_group(self, flight: CacheFlight) -> Outcome:
+        """Return the outcome of one flight whose id is loaded with others, for a driver that waits."""
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiters[flight] = waiter
+        try:
+            self.join_batch(flight)
+            return await waiter
+        except asyncio.CancelledError:
+            if not flight.abandoned and flight.batch is not None:  # else it has left already
+                flight.batch.leave()
+            raise
+        finally:
+            del self._waiters[flight]
+
+    def _wake(self, flight: CacheFlight, outcome: Outcome) -> None:
+        waiter = self._waiters.get(flight)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(outcome)
 
     def _known(self, value: object, call: Call) -> object:
         """Return *value*, None for an answer to another id; say so once for each function."""
@@ -167,20 +178,7 @@ class Loader:
             )
         return None
 
-    async def load_in_group(self, flight: CacheFlight) -> Outcome:
-        """Return the outcome of one flight whose id is loaded with others."""
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-        def landed(outcome: Outcome) -> None:
-            if not waiter.done():
-                waiter.set_result(outcome)
-
-        batch = self.join_batch(flight, landed)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            batch.leave()
-            raise
+    # --- one load ---
 
     async def _run(
         self,
@@ -191,7 +189,7 @@ class Loader:
         *,
         nested: bool,
         key: str,
-        keys: tuple[str, ...],
+        keys: Iterable[str],
     ) -> Outcome:
         slots = self._process.slots
         try:
@@ -216,7 +214,7 @@ class Loader:
         said: Loading,
         *,
         key: str,
-        keys: tuple[str, ...],
+        keys: Iterable[str],
     ) -> Loaded:
         process = self._process
         limit = call.policy.max_load_time
@@ -225,7 +223,7 @@ class Loader:
         call.tally.loads += 1
         deadline = Deadline(process.deadlines, limit)
         try:
-            with deadline, self._told(call.tally.name, keys) if process.observers else UNTOLD:
+            with deadline, self._told(call.tally.name, tuple(keys)) if process.observers else UNTOLD:
                 value = await begun(load, key)
         except TimeoutError as error:
             if not deadline.expired:

@@ -179,6 +179,8 @@ class Policy:
     """Which options were given, as opposed to defaulted. Computed."""
     patient: bool = True
     """Whether a caller waits for a load as long as it takes. Computed."""
+    keep: float = 0.0
+    """Seconds for which an entry is of use after it stopped being fresh. Computed."""
 
     def __init__(self, **options: Unpack[Options]) -> None:
         """Take any of the options above by name."""
@@ -187,6 +189,7 @@ class Policy:
             object.__setattr__(self, name, values.get(name, default))
         object.__setattr__(self, "named", frozenset(values))
         object.__setattr__(self, "patient", self.timeout is None and self.soft_timeout is None)
+        object.__setattr__(self, "keep", max(self.stale_while_revalidate, self.stale_if_error))
 
     def over(self, base: "Policy") -> "Policy":
         """Return *base* with what this policy names put over it."""
@@ -211,14 +214,9 @@ class Policy:
         shown = (f"{name}={getattr(self, name)!r}" for name in _DEFAULTS if name in self.named)
         return f"Policy({', '.join(shown)})"
 
-    @property
-    def keep(self) -> float:
-        """Seconds for which an entry is of use after it stopped being fresh."""
-        return max(self.stale_while_revalidate, self.stale_if_error)
-
     def lifetime(self, value: object) -> float | None:
         """Return the seconds for which *value* is fresh, before jitter; None until invalidated."""
-        ttl = cast("float | None", self.ttl)
+        ttl: float | None = self.ttl  # type: ignore[assignment]  # every plan names one
         if value is not None:
             return ttl
         if self.missing_ttl is not None:
@@ -226,8 +224,9 @@ class Policy:
         return MISSING_TTL if ttl is None else min(ttl, MISSING_TTL)
 
 
+_COMPUTED: Final = ("named", "patient", "keep")
 _DEFAULTS: Final[dict[str, object]] = {
-    field.name: field.default for field in fields(Policy) if field.name not in ("named", "patient")
+    field.name: field.default for field in fields(Policy) if field.name not in _COMPUTED
 }
 
 
@@ -335,7 +334,7 @@ class Settled(Struct, frozen=True, kw_only=True):
     retry_at: float = 0.0  # no other attempt before this
 
 
-def settle(outcome: Outcome, old: Entry | None, *, now: float, policy: Policy, rand: float = 1.0) -> Settled:
+def settle(outcome: Outcome, old: Entry | None, now: float, policy: Policy, rand: float = 1.0) -> Settled:
     """Return what to store and what to serve after a load.
 
     *old* is the entry that stood when the load began. *rand*, uniform in (0, 1], draws the jitter.
@@ -347,35 +346,31 @@ def settle(outcome: Outcome, old: Entry | None, *, now: float, policy: Policy, r
     refused = outcome.skip or (policy.cache_if is not None and not policy.cache_if(value))
     if refused or (ttl is not None and ttl <= 0 and (value is None or ttl + policy.keep <= 0)):
         return Settled(value=value)
-    entry = entry_of(
-        value,
-        ttl,
-        now=now,
-        policy=policy,
-        rand=rand,
-        born=outcome.born,
-        delta=outcome.delta,
-        tags=outcome.tags,
-    )
+    entry = entry_of(value, ttl, now, policy, rand, outcome.born, outcome.delta, outcome.tags)
     return Settled(entry=entry, value=value)
 
 
 def entry_of(
     value: object,
     ttl: float | None,
-    *,
     now: float,
     policy: Policy,
     rand: float = 1.0,
-    born: float,
+    born: float = 0.0,
     delta: float = 0.0,
     tags: tuple[str, ...] = (),
 ) -> Entry:
     """Return an entry that is fresh from *now* for *ttl* seconds, less the jitter that *rand* draws."""
+    if ttl is None:
+        fresh_until = inf
+    elif policy.jitter:
+        fresh_until = now + ttl * (1 - policy.jitter * (1 - rand))
+    else:
+        fresh_until = now + ttl
     return Entry.of(
         value,
         born=born,
-        fresh_until=inf if ttl is None else now + ttl * (1 - policy.jitter * (1 - rand)),
+        fresh_until=fresh_until,
         keep=policy.keep,
         delta=delta,
         beta=policy.beta,

@@ -16,14 +16,14 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from acache._background import Background
-from acache._batching import Batcher
+from acache._batching import Batch, Batcher
 from acache._deadlines import Deadlines
 from acache._entry import Entry
 from acache._ledger import Ledger
 from acache._loading import LOADING
 from acache._near import Near
-from acache._policy import FRESH, Policy, Verdict, unique
-from acache._singleflight import Flight, Flights, refuse_if_running, running_loop
+from acache._policy import FRESH, Outcome, Policy, Verdict
+from acache._singleflight import Flight, Flights, Node, refuse_if_running, running_loop
 from acache._slots import Slots
 from acache._stats import SAMPLE_EVERY, Tally
 from acache._text import Writer
@@ -110,6 +110,17 @@ class CacheFlight(Flight[Arrival], eq=False, kw_only=True):
     elected: bool = False  # one waiter has been chosen to have the found entry refreshed
     lease_wait: float = 0.0  # seconds that another process's lease has held it up
     on_void: Callable[[], object] | None = None  # told once, when it becomes void
+    batch: "Batch[Any, CacheFlight, Outcome] | None" = None  # that loads its id with others
+
+    def awaited(self) -> Iterable[Node]:
+        """What it waits for now."""
+        return self.waits_for if self.batch is None else (*self.waits_for, self.batch)
+
+    def abandon(self) -> None:
+        """Cancel the call and forget the flight at once."""
+        super().abandon()
+        if self.batch is not None:
+            self.batch.leave()
 
 
 class Process:
@@ -184,7 +195,7 @@ class Process:
         self.flights: Flights[CacheFlight] = Flights(loop)
         self.background: Background = Background(loop)
         self.deadlines: Deadlines = Deadlines(loop, self.context)
-        self.loads: Batcher[Any, Any] = Batcher(
+        self.loads: Batcher[Any, CacheFlight, Outcome] = Batcher(
             loop=loop, keep=self.background.keep, context=self.load_context
         )
         self.slots = (
@@ -229,30 +240,10 @@ class Process:
 
     # --- shared state -------------------------------------------------------------------------------
 
-    def begin(
-        self, key: str, call: Call, *, old: Entry | None, refresh: bool, found: Found | None = None
-    ) -> CacheFlight:
-        """Register a flight of *key*; whoever drives it is up to the caller."""
-        flight = CacheFlight(
-            key,
-            self.flights,
-            call=call,
-            mark=self.drops.mark,
-            near_mark=self.near.ledger.mark,
-            old=old,
-            refresh=refresh,
-            started=self.clock.monotonic(),
-            tags=call.tags if old is None else unique((*call.tags, *old.tags)),
-            found=found,
-            nested=inside_a_load(),
-        )
-        self.flights.add(flight)
-        return flight
-
     def lend_slot(self, flight: CacheFlight) -> None:
         """Let *flight*, which a running load is about to wait for, run in that one's slot."""
         if self.slots is not None:
-            for node in (flight, *flight.waits_for):
+            for node in (flight, *flight.awaited()):
                 node.nested = True
                 self.slots.lend(node)
 

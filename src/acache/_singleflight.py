@@ -33,6 +33,10 @@ class Node(Struct, eq=False, kw_only=True):
     nested: bool = False  # started or awaited inside a load: it runs in that one's slot
     over: bool = False
 
+    def awaited(self) -> Iterable["Node"]:
+        """What it waits for now."""
+        return self.waits_for
+
     def reaches(self, goal: "Node") -> bool:
         """Say whether this node waits, directly or through others, for *goal*."""
         todo: list[Node] = [self]
@@ -41,7 +45,7 @@ class Node(Struct, eq=False, kw_only=True):
             node = todo.pop()
             if node is goal:
                 return True
-            news = [other for other in node.waits_for if not other.over and other not in seen]
+            news = [other for other in node.awaited() if not other.over and other not in seen]
             seen.update(news)
             todo += news
         return False
@@ -55,7 +59,8 @@ class Flight(Node, Generic[T], eq=False):
     abandoned: bool = False  # its last waiter left before the end
     kept: bool = False  # goes on although nobody waits
     _cancel: Callable[[], object] | None = None
-    _waiters: dict[asyncio.Future[None], None] = {}
+    _waiter: asyncio.Future[None] | None = None  # most flights have one waiter, and need no dict for it
+    _more: dict[asyncio.Future[None], None] = {}
     _value: T | None = None
     _error: BaseException | None = None
     _trace: TracebackType | None = None
@@ -69,7 +74,7 @@ class Flight(Node, Generic[T], eq=False):
     @property
     def waiting(self) -> int:
         """How many callers wait now."""
-        return len(self._waiters)
+        return len(self._more) + (self._waiter is not None)
 
     @property
     def failed(self) -> bool:
@@ -101,10 +106,13 @@ class Flight(Node, Generic[T], eq=False):
         self.over = True
         self.registry.forget(self)
         self._cancel = None
-        waiters, self._waiters = self._waiters, {}
-        for waiter in waiters:
+        first, self._waiter = self._waiter, None
+        if first is not None and not first.done():
+            first.set_result(None)
+        for waiter in self._more:
             if not waiter.done():
                 waiter.set_result(None)
+        self._more.clear()
 
     # --- the callers' side ---
 
@@ -142,7 +150,10 @@ class Flight(Node, Generic[T], eq=False):
                 raise RecursiveLoad(f"the load of {self.key!r} waits for its own result")
             parent.waits_for.append(self)
         waiter: asyncio.Future[None] = self.registry.loop.create_future()
-        self._waiters[waiter] = None
+        if self._waiter is None:
+            self._waiter = waiter
+        else:
+            self._more[waiter] = None
         return waiter
 
     def leave(self, waiter: asyncio.Future[None]) -> None:
@@ -152,8 +163,11 @@ class Flight(Node, Generic[T], eq=False):
             parent.waits_for.remove(self)
         # Once over, the waiters have been taken off already.
         if not self.over:
-            self._waiters.pop(waiter, None)
-            if not self._waiters and not self.kept:
+            if self._waiter is waiter:
+                self._waiter = None
+            else:
+                self._more.pop(waiter, None)
+            if self._waiter is None and not self._more and not self.kept:
                 self.abandon()
 
     async def _wait(self, waiter: asyncio.Future[None], timeout: float) -> None:

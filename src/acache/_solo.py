@@ -4,7 +4,6 @@ Claims live in memory and need no expiry: they end with the block that made them
 one plain function, so what a server does in a script is here a step that nobody can interleave."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from math import inf
 
 from acache._claims import Claims
@@ -29,7 +28,7 @@ class Solo:
     def __init__(self, process: Process) -> None:
         """Decide for *process*."""
         self._process = process
-        self._loader = Loader(process)
+        self._loader = Loader(process, self._landed)
         self._open()
         process.moved.append(self._open)
 
@@ -51,7 +50,7 @@ class Solo:
                 tasks=process.background.tasks,
             )
             return
-        flight.driven_by(self._loader.join_batch(flight, partial(self._landed, flight)).leave)
+        self._loader.join_batch(flight)
 
     def _landed(self, flight: CacheFlight, outcome: Outcome) -> None:
         try:
@@ -64,8 +63,7 @@ class Solo:
 
     def _arrive(self, flight: CacheFlight, outcome: Outcome) -> Arrival:
         process, call = self._process, flight.call
-        now = process.clock.monotonic()
-        settled = settle(outcome, flight.old, now=now, policy=call.policy, rand=process.draw())
+        settled = settle(outcome, flight.old, process.clock.monotonic(), call.policy, process.draw())
         if isinstance(outcome, Failed):
             if not settled.stale:
                 raise outcome.error
@@ -98,7 +96,7 @@ class Solo:
         return False
 
     def _fenced(self, key: str, tags: Sequence[str]) -> bool:
-        return self._key_claims.fenced(key) or any(map(self._tag_claims.fenced, tags))
+        return self._key_claims.fenced(key) or (bool(tags) and any(map(self._tag_claims.fenced, tags)))
 
     # --- reads and writes ---------------------------------------------------------------------------
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack, cast
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 from acache._cache import Cache
 from acache._decorators import Reader
 from acache._entry import Entry
 from acache._given import names
-from acache._keys import Template, finish
+from acache._keys import LONGEST_READABLE, Template
 from acache._policy import Options, Policy, unique
 from acache._process import Call, Group
 from acache._stats import SAMPLE_EVERY
@@ -48,6 +48,7 @@ class ReadThrough(Generic[K, V]):
         self._cache = cache
         self._source = source
         self._key = one_field("key", key)
+        self._pattern = self._key.pattern
         self._tags = tuple(one_field("tags", tag, required=False) for tag in unique(names("tags", tags)))
         name = f"{self.__class__.__name__}({key})"
         self._reader = Reader(
@@ -70,21 +71,21 @@ class ReadThrough(Generic[K, V]):
         private to the caller."""
         key = self.key(id)
         reader = self._reader
-        process = reader.engine.process
-        entry = process.lookup(key)
+        entry = reader.lookup(key)
         # The hit path of a decorated function: what is left to judge, the engine judges.
         if (
             entry is not None
-            and process.near.trusted_until > process.clock.monotonic() < entry.calm_until
+            and reader.near.trusted_until > reader.now() < entry.calm_until
             and entry.version == reader.policy.version
         ):
             entry.used = True
             tally = reader.tally
             tally.hits += 1
-            if not tally.hits % process.sample_every:
+            if not tally.hits % reader.sample_every:
                 self._sample(key, entry, id)
-            return cast("V | None", entry.value)
-        return cast("V | None", await reader.engine.read(key, self._call(id)))
+            return entry.value  # type: ignore[return-value]
+        value: V | None = await reader.engine.read(key, self._call(id))
+        return value
 
     def _sample(self, key: str, entry: Entry, id: K) -> None:
         """Time one hit in 1,024, and have this one checked if chance elects it."""
@@ -108,13 +109,13 @@ class ReadThrough(Generic[K, V]):
 
     def key(self, id: K) -> str:
         """Return the cache key of *id*."""
-        if id.__class__ is int:
-            return finish(self._key.pattern % id)
+        if id.__class__ is int and len(key := self._pattern % id) <= LONGEST_READABLE:
+            return key
         return self._key.format(id)
 
     def tags(self, id: K) -> tuple[str, ...]:
         """Return the tags of *id*."""
-        return tuple([tag.format(id) if tag.fields else tag.text for tag in self._tags]) if self._tags else ()
+        return tuple([tag.format(id) if tag.fields else tag.text for tag in self._tags])
 
     def _call(self, id: K) -> Call:
         reader = self._reader
@@ -124,7 +125,7 @@ class ReadThrough(Generic[K, V]):
             type=reader.type,
             group=self._group,
             id=id,
-            tags=self.tags(id),
+            tags=self.tags(id) if self._tags else (),
         )
 
     async def _load(self, ids: Sequence[K]) -> Mapping[K, V]:

@@ -491,7 +491,11 @@ mutant(
     "the last caller but one cancels the load",
     "P3",
     "callers_who_are_cancelled",
-    ("_singleflight:Flight.leave", "if not self._waiters and not self.kept:", "if not self.kept:"),
+    (
+        "_singleflight:Flight.leave",
+        "if self._waiter is None and not self._more and not self.kept:",
+        "if not self.kept:",
+    ),
 )
 mutant(
     "a failed load is joined by who comes later",

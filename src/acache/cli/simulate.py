@@ -87,7 +87,9 @@ def _window(situation: Situation) -> float:
 
 def _draw(situation: Situation, expiries: int, rng: random.Random) -> Figures:
     policy = Policy(ttl=situation.ttl, beta=situation.beta)
-    entry = Entry.of(None, born=0.0, fresh_until=situation.ttl, delta=situation.load_time, beta=situation.beta)
+    entry = Entry.of(
+        None, born=0.0, fresh_until=situation.ttl, delta=situation.load_time, beta=situation.beta
+    )
     heads, late, loads = 0.0, 0, 0
     for _ in range(expiries):
         first, count = _expiry(situation, entry, policy, rng)
