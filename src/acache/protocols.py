@@ -304,7 +304,10 @@ class Source(Protocol[K, V_co]):
     with the cause kept. An id that a successful `load` does not return does not exist."""
 
     async def load(self, keys: Sequence[K]) -> Mapping[K, V_co]:
-        """Return the values of those of *keys* that exist."""
+        """Return the values of those of *keys* that exist.
+
+        A key is answered by a record that has exactly that key: 1 is neither True, nor 1.0, nor '1'.
+        Of keys that are equal, *keys* never has several."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Hand-written SQL keeps the sources' contract, as far as its statements do."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -214,3 +215,31 @@ async def test_a_load_that_fails_over_its_own_data_is_refused(users):
 def test_a_name_is_a_parameter_only_where_it_can_be_one(text, numbered, names):
     made = statement(text)
     assert (made.text, made.names) == (numbered, names)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "key", "other"),
+    [
+        ("int", 1, True),
+        ("numeric", Decimal(1), 1),
+        ("uuid", UUID(int=7), str(UUID(int=7))),
+        ("char(4)", "a", "a "),
+    ],
+)
+async def test_only_the_very_key_of_a_row_finds_writes_or_removes_it(server, url, kind, key, other):
+    server.psql(f"CREATE TABLE t (id {kind} PRIMARY KEY, n int)")
+    async with QuerySource(
+        url,
+        load="SELECT id, n FROM t WHERE id = ANY(:keys)",
+        save="INSERT INTO t VALUES (:id, :n) ON CONFLICT (id) DO UPDATE SET n = excluded.n",
+        remove="DELETE FROM t WHERE id = :id",
+    ) as things:
+        await things.save({key: {"n": 1}})
+        assert await things.load([other]) == {}
+        with pytest.raises(SourceRefused):
+            await things.save({other: {"n": 2}})
+        await things.remove([other])
+        assert [row["n"] for row in (await things.load([key])).values()] == [1]
+        await things.remove([key])
+        assert await things.load([key]) == {}

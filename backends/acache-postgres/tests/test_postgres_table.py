@@ -2,12 +2,15 @@
 
 import asyncio
 import datetime as dt
+import enum
 from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
+from acache import Cache, WriteThrough
 from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
 from acache.protocols import Saved
 from acache_postgres import PostgresTable
@@ -75,13 +78,100 @@ async def test_a_composite_key_is_a_tuple_of_all_its_parts(server, url):
             assert refused.value.keys == (key,)
 
 
+class Mood(enum.Enum):
+    SAD = "sad"
+    OK = "ok"
+
+
+class Rank(enum.IntEnum):
+    FIRST = 1
+
+
+ALIASES = [
+    ("int", 1, [True, Rank.FIRST]),
+    ("numeric", Decimal("1.50"), [Decimal("1.5"), 1.5]),
+    ("numeric", Decimal(1), [1, True, 1.0]),
+    ("float8", 1.0, [1, True]),
+    ("bool", True, [1]),
+    ("text", str(UID), [UID]),
+    ("uuid", UID, [str(UID)]),
+    ("char(4)", "ab", ["ab ", "ab  "]),
+    ("timestamptz", NOW, [NOW.astimezone(dt.timezone(dt.timedelta(hours=1)))]),
+    ("mood", "ok", [Mood.OK]),
+]
+
+
 @pytest.mark.asyncio
-async def test_two_keys_that_are_one_row_to_the_database_are_saved_one_after_the_other(server, url):
+@pytest.mark.parametrize("composite", [False, True])
+@pytest.mark.parametrize(("kind", "key", "others"), ALIASES, ids=lambda part: str(part)[:20])
+async def test_only_the_very_key_of_a_row_finds_writes_or_removes_it(
+    server, url, composite, kind, key, others
+):
+    server.psql(f"""
+        CREATE TYPE mood AS ENUM ('sad', 'ok');
+        CREATE TABLE t (id {kind} PRIMARY KEY, place text, n int, v bigint, UNIQUE (id, place));
+    """)
+    names, shown = (("id", "place"), lambda id: (id, "x")) if composite else ("id", lambda id: id)
+    row = {"n": 1} if composite else {"n": 1, "place": "x"}
+    columns = ["n"] if composite else ["n", "place"]
+    async with (
+        PostgresTable(url, "t", key=names, columns=columns, version_column="v") as table,
+        PostgresTable(url, "t", key=names, columns=columns) as plain,
+    ):
+        await table.save({shown(key): row}, versions={shown(key): 1})
+        for other in map(shown, others):
+            assert await table.load([other]) == {}
+            assert [repr(found) for found in await table.load([shown(key)])] == [repr(shown(key))]
+            with pytest.raises(SourceRefused) as refused:
+                await table.save({other: row | {"n": 2}}, versions={other: 2})
+            assert list(map(repr, refused.value.keys)) == [repr(other)]
+            assert await table.remove([other], versions={other: 9}) == Saved()
+            assert await plain.remove([other]) == Saved()
+        assert await table.load([shown(key)]) == {shown(key): row}
+        assert await table.save({shown(key): row}, versions={shown(key): 3}) == Saved()
+
+
+@pytest.mark.asyncio
+async def test_the_type_of_the_row_says_what_its_key_is(server, url):
+    server.psql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id mood PRIMARY KEY, n int)")
+
+    class Tone(msgspec.Struct):
+        id: Mood
+        n: int
+
+    async with PostgresTable(url, "t", type=Tone) as table:
+        assert await table.save({Mood.OK: Tone(Mood.OK, 1)}) == Saved()
+        assert await table.load(["ok", Mood.OK, Mood.SAD]) == {Mood.OK: Tone(Mood.OK, 1)}
+        await table.remove(["ok"])
+        assert await table.load([Mood.OK]) == {Mood.OK: Tone(Mood.OK, 1)}
+
+
+@pytest.mark.asyncio
+async def test_a_uuid_of_the_driver_is_a_uuid(server, url):
+    server.psql("CREATE TABLE t (id uuid PRIMARY KEY, n int)")
+    async with PostgresTable(url, "t") as table:
+        await table.save({UID: {"n": 1}})
+        assert await table.load([asyncpg.pgproto.pgproto.UUID(str(UID))]) == {UID: {"id": UID, "n": 1}}
+
+
+@pytest.mark.asyncio
+async def test_no_stale_row_is_read_by_an_equal_id(server, url):
+    server.psql(f"CREATE TABLE t (id uuid PRIMARY KEY, n int); INSERT INTO t VALUES ('{UID}', 1)")
+    async with PostgresTable(url, "t", columns=["n"]) as table, Cache() as cache:
+        rows = WriteThrough(cache, table, key="t:{}", ttl=60)
+        assert [await rows.get(id) for id in (UID, str(UID))] == [{"n": 1}, None]
+        await rows.put(UID, {"n": 2})
+        assert [await rows.get(id) for id in (UID, str(UID))] == [{"n": 2}, None]
+
+
+@pytest.mark.asyncio
+async def test_two_keys_that_are_one_row_to_the_database_are_not_saved_together(server, url):
     server.psql("CREATE TABLE t (id char(4) PRIMARY KEY, n int)")
     async with PostgresTable(url, "t", columns=["n"]) as table:
-        saved = await table.save({"a": {"n": 1}, "a ": {"n": 2}, "b": {"n": 3}})
-        assert saved == Saved(rows={"a": {"n": 2}})
-        assert await table.load(["a", "a ", "b"]) == {"a": {"n": 2}, "a ": {"n": 2}, "b": {"n": 3}}
+        with pytest.raises(SourceRefused) as refused:
+            await table.save({"a": {"n": 1}, "a ": {"n": 2}, "b": {"n": 3}})
+        assert refused.value.keys == ("a ",)
+        assert await table.load(["a", "b"]) == {}
 
 
 @pytest.mark.asyncio

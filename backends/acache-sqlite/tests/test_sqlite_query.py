@@ -1,6 +1,7 @@
 """Hand-written SQL keeps the sources' contract, as far as its statements do."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 
 import aiosqlite
@@ -167,3 +168,27 @@ async def test_a_query_that_returns_two_rows_of_a_key_is_refused(path):
         with pytest.raises(SourceRefused, match="several rows"):
             await users.load([1])
         assert await users.load([2]) == {}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "key", "other"),
+    [("INTEGER", 1, True), ("INTEGER", 1, 1.0), ("REAL", 1.0, 1), ("TEXT COLLATE NOCASE", "ann", "Ann")],
+)
+async def test_only_the_very_key_of_a_row_finds_writes_or_removes_it(path, kind, key, other):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE t (id {kind} PRIMARY KEY, n INTEGER)")
+    async with QuerySource(
+        path,
+        load="SELECT id, n FROM t WHERE id IN (SELECT value FROM json_each(:keys))",
+        save="INSERT INTO t VALUES (:id, :n) ON CONFLICT (id) DO UPDATE SET n = excluded.n",
+        remove="DELETE FROM t WHERE id = :id",
+    ) as things:
+        await things.save({key: {"n": 1}})
+        assert await things.load([other]) == {}
+        with pytest.raises(SourceRefused):
+            await things.save({other: {"n": 2}})
+        await things.remove([other])
+        assert await things.load([key]) == {key: {"id": key, "n": 1}}
+        await things.remove([key])
+        assert await things.load([key]) == {}

@@ -1,12 +1,15 @@
 """What a table does beyond the contract: keys and writes, by SQLite's own rules."""
 
+import enum
 import sqlite3
 import uuid
 
 import aiosqlite
+import msgspec
 import pytest
 from sqlite_file import execute, rows, table
 
+from acache import Cache, WriteThrough
 from acache.errors import ConfigurationError, SourceRefused
 from acache.protocols import Saved
 
@@ -25,41 +28,118 @@ async def test_a_key_of_another_type_is_another_key(path):
         assert await texts.load([1, "1", 2.0, b"1"]) == {"1": {"id": "1"}}
         assert await numbers.remove(["1", b"2", None]) == Saved()
         assert await numbers.load([1, 2]) == {1: {"id": 1}, 2: {"id": 2}}
-        with pytest.raises(SourceRefused, match="as another type") as refused:
+        with pytest.raises(SourceRefused, match="as another type or text") as refused:
             await numbers.save({"1": {}, 3: {}})
         assert refused.value.keys == ("1",)
         assert rows(path, "SELECT id FROM n") == [(1,), (2,)]
 
 
-@pytest.mark.asyncio
-async def test_the_tombstone_of_a_key_guards_no_key_of_another_type(path):
-    execute(path, "CREATE TABLE n (id INTEGER PRIMARY KEY, v INTEGER)")
-    async with table(path, "n", columns=["id"], version_column="v") as numbers:
-        await numbers.remove(["1", b"1", 2.0], versions={"1": 9, b"1": 9, 2.0: 9})
-        assert await numbers.save({1: {"id": 1}, 2: {}}, versions={1: 5, 2: 5}) == Saved(refused=(2,))
+ALIASES = [
+    ("INTEGER", 1, [True, 1.0, "1"]),
+    ("INT", 1, [True, 1.0, "1"]),
+    ("NUMERIC", 1, [True, 1.0, "1"]),
+    ("NUMERIC", 1.5, ["1.5"]),
+    ("REAL", 1.0, [True, 1, "1.0"]),
+    ("REAL", 0.0, [-0.0, 0, False]),
+    ("", 1, [True, 1.0]),
+    ("", 1.0, [True, 1]),
+    ("TEXT", "1", [True, 1]),
+    ("TEXT COLLATE NOCASE", "ann", ["Ann", "ANN"]),
+    ("TEXT COLLATE RTRIM", "ann", ["ann "]),
+]
 
 
 @pytest.mark.asyncio
-async def test_the_column_decides_which_texts_are_equal(path):
-    execute(
-        path,
-        "CREATE TABLE u (mail TEXT COLLATE NOCASE PRIMARY KEY, n INTEGER, v INTEGER);"
-        "INSERT INTO u VALUES ('a@b', 1, 1);",
-    )
-    async with table(path, "u", key="mail", columns=["n"], version_column="v") as users:
-        assert await users.load(["A@B", "a@b", "x"]) == {"A@B": {"n": 1}, "a@b": {"n": 1}}
-        await users.remove(["A@b"], versions={"A@b": 5})
-        assert (await users.save({"a@B": {"n": 2}}, versions={"a@B": 4})).refused == ("a@B",)
+@pytest.mark.parametrize("composite", [False, True])
+@pytest.mark.parametrize(("kind", "key", "others"), ALIASES, ids=repr)
+async def test_only_the_very_key_of_a_row_finds_writes_or_removes_it(path, composite, kind, key, others):
+    execute(path, f"CREATE TABLE t (id {kind}, place TEXT, n INTEGER, v INTEGER, PRIMARY KEY (id, place))")
+    execute(path, "CREATE UNIQUE INDEX one ON t (id)")
+    names, shown = (("id", "place"), lambda id: (id, "x")) if composite else ("id", lambda id: id)
+    row = {"n": 1} if composite else {"n": 1, "place": "x"}
+    columns = ["n"] if composite else ["n", "place"]
+    async with table(path, "t", key=names, columns=columns, version_column="v") as things:
+        await things.save({shown(key): row}, versions={shown(key): 1})
+        for other in map(shown, others):
+            assert await things.load([other]) == {}
+            assert [repr(found) for found in await things.load([shown(key)])] == [repr(shown(key))]
+            with pytest.raises(SourceRefused) as refused:
+                await things.save({other: row | {"n": 2}}, versions={other: 2})
+            assert list(map(repr, refused.value.keys)) == [repr(other)]
+            assert await things.remove([other], versions={other: 9}) == Saved()
+            assert await things.remove([other]) == Saved()
+        assert await things.load([shown(key)]) == {shown(key): row}
+        assert await things.save({shown(key): row}, versions={shown(key): 3}) == Saved()
 
 
 @pytest.mark.asyncio
-async def test_the_answer_has_the_very_objects_that_were_asked_for(path):
-    execute(path, "CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER)")
-    key = uuid.uuid4()
-    async with table(path, "t") as things:
-        await things.save({key: {"n": 1}})
-        (found,) = await things.load([key])
-        assert found is key
+@pytest.mark.parametrize(
+    ("kind", "key", "other"),
+    [
+        ("INTEGER", 1, "1"),
+        ("INTEGER", 1, b"1"),
+        ("INTEGER", 1, True),
+        ("INTEGER", 1, 1.0),
+        ("REAL", 1.0, 1),
+        ("TEXT COLLATE NOCASE", "ann", "Ann"),
+    ],
+)
+async def test_the_tombstone_of_a_key_guards_no_other_key(path, kind, key, other):
+    execute(path, f"CREATE TABLE n (id {kind} PRIMARY KEY, v INTEGER)")
+    async with table(path, "n", columns=["id"], version_column="v") as things:
+        await things.remove([other], versions={other: 9})
+        await things.remove([key], versions={key: 4})
+        assert (await things.save({key: {}}, versions={key: 3})).refused == (key,)
+        assert (await things.save({key: {}}, versions={key: 5})).refused == ()
+
+
+class Thing(msgspec.Struct):
+    id: uuid.UUID
+    n: int
+
+
+class Flag(msgspec.Struct):
+    id: bool
+    n: int
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Tinted(msgspec.Struct):
+    id: Colour
+    n: int
+
+
+@pytest.mark.asyncio
+async def test_what_sqlite_has_no_type_for_is_a_key_where_the_type_of_the_row_says_so(path):
+    execute(path, "CREATE TABLE t (id PRIMARY KEY, n INTEGER)")
+    key = uuid.UUID(int=5)
+    for kind, id, stored in ((Thing, key, str(key)), (Flag, True, 1), (Tinted, Colour.RED, "red")):
+        async with table(path, "t", type=kind) as typed, table(path, "t") as plain:
+            assert await typed.save({id: kind(id, 1)}) == Saved()
+            (found,) = await typed.load([id, stored])
+            assert found is id
+            assert await plain.load([stored]) == {stored: {"id": stored, "n": 1}}
+            assert await typed.remove([id]) == Saved()
+            assert await plain.load([stored]) == {}
+    async with table(path, "t") as plain:
+        for work in (plain.load([key]), plain.save({key: {"n": 1}}), plain.remove([key])):
+            with pytest.raises(SourceRefused, match="a field of that type") as refused:
+                await work
+            assert refused.value.keys == (key,)
+
+
+@pytest.mark.asyncio
+async def test_no_stale_row_is_read_by_an_equal_id(path):
+    execute(path, "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (1, 1)")
+    async with table(path, "t", columns=["n"]) as things, Cache() as cache:
+        rows = WriteThrough(cache, things, key="t:{}", ttl=60)
+        for id in (True, 1.0, "1", 1):
+            await rows.get(id)
+        await rows.put(1, {"n": 2})
+        assert [await rows.get(id) for id in (True, 1.0, "1", 1)] == [None, None, None, {"n": 2}]
 
 
 @pytest.mark.asyncio

@@ -1,7 +1,9 @@
-"""Keys as a statement binds them. Pure."""
+"""Keys as a statement binds them, and which key a row answers. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Generic, TypeVar, cast
+from uuid import UUID
 
 from acache.errors import ConfigurationError, SourceRefused
 from acache_postgres._errors import Unfit
@@ -11,19 +13,43 @@ K = TypeVar("K")
 
 BoundKey = tuple[object, ...]
 
+Read = Callable[[object], object]
+"""Makes of a column of a key what a row has in its place."""
+
+_EXACT = frozenset({int, str, bytes, bool})  # of one type and equal is of one text
+
 
 class KeyShape(Generic[K]):
-    """How a key is spread over columns: one value, or a tuple of as many as there are columns."""
+    """How a key is spread over columns: one value, or a tuple of as many as there are columns.
 
-    __slots__ = ("columns", "composite")
+    PostgreSQL takes the text of a UUID for it, 1 for 1.0 in a numeric column, 'Ann' for 'ann' where
+    the column says so; to a cache those are several keys. So a key is answered only by a row that
+    has exactly that key: as the row's type reads it, where *readers* has what reads a column."""
 
-    def __init__(self, key: str | Iterable[str]) -> None:
+    __slots__ = ("_readers", "columns", "composite")
+
+    def __init__(self, key: str | Iterable[str], readers: Mapping[str, Read] = MappingProxyType({})) -> None:
         self.composite = not isinstance(key, str)
         self.columns = (key,) if isinstance(key, str) else tuple(key)
         if not self.columns:
             raise ConfigurationError("key= names no column")
         for name in self.columns:
             quoted(name)
+        each = tuple(readers.get(name) for name in self.columns)
+        self._readers = each if any(each) else None
+
+    @property
+    def exact(self) -> bool:
+        """Whether a key is one value, and that of its column."""
+        return self._readers is None and not self.composite
+
+    def answers(self, row: Iterable[object], key: K) -> bool:
+        """Return whether *row*, the columns of a key, is exactly *key*."""
+        if self._readers is not None:
+            row = [
+                part if read is None else read(part) for part, read in zip(row, self._readers, strict=True)
+            ]
+        return all(map(_alike, row, cast("tuple[object, ...]", key) if self.composite else (key,)))
 
     def bind(self, keys: Iterable[K]) -> dict[K, BoundKey]:
         """Return each of *keys*, once, with what it binds. `SourceRefused` names those that cannot."""
@@ -46,6 +72,19 @@ class KeyShape(Generic[K]):
         if not isinstance(key, tuple) or len(cast("tuple[object, ...]", key)) != len(self.columns):
             raise Unfit
         return cast("tuple[object, ...]", key)
+
+
+def _alike(held: object, part: object) -> bool:
+    """Return whether two parts of keys are the same in type and text: 0.0 and -0.0 differ."""
+    kind = type(part)
+    if type(held) is kind:
+        return held == part and (kind in _EXACT or repr(held) == repr(part))
+    return isinstance(held, UUID) and isinstance(part, UUID) and held == part  # asyncpg has its own
+
+
+def loosely(key: Iterable[object]) -> tuple[object, ...]:
+    """Return what keys have in common that a column may take for one another."""
+    return tuple([str(part).rstrip(" ").casefold() if isinstance(part, str | UUID) else part for part in key])
 
 
 def ordered(keys: Mapping[K, BoundKey]) -> list[K]:

@@ -12,12 +12,12 @@ from acache.protocols import Saved
 from acache_postgres._blame import blame
 from acache_postgres._driver import InterfaceError, PostgresError
 from acache_postgres._errors import Unfit, is_data
-from acache_postgres._keys import BoundKey, KeyShape, columns_of, ordered
+from acache_postgres._keys import BoundKey, KeyShape, columns_of, loosely, ordered
 from acache_postgres._named import Statement
 from acache_postgres._reading import Reading, Row, codecs_of
 from acache_postgres._rows import Shape
 from acache_postgres._settling import transaction, undone
-from acache_postgres._values import Codecs, part_taken, taken
+from acache_postgres._values import Codecs, key_given, part_taken, taken
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -52,7 +52,7 @@ class Loading(Generic[V]):
 
     columns: tuple[str, ...]
     kinds: tuple[Kind, ...]  # of the key's parts, by what the statement takes
-    key_at: tuple[int, ...]
+    key_at: tuple[tuple[int, str], ...]  # where the key's parts are, and their base types
     at: tuple[int, ...]
     reading: Reading[V]
 
@@ -85,7 +85,11 @@ class QueryWork(Generic[K, V]):
         rows = self._rows(prepared, items, keys, versions)
         async with transaction(connection):
             unchanged = await _run(connection, prepared, rows, counted=versions is not None)
-            held = await self._found(connection, {key: keys[key] for key in keys if key not in unchanged})
+            confused: list[K] = []
+            written = {key: keys[key] for key in keys if key not in unchanged}
+            held = await self._found(connection, written, confused)
+            if wrong := [key for key in confused if key not in held]:
+                raise SourceRefused(f"{len(wrong)} of the keys are found as another type or text", keys=wrong)
             differing = {key: value for key, value in held.items() if not self._shape.same(value, items[key])}
         return Saved(rows=differing, refused=tuple(unchanged))
 
@@ -134,6 +138,9 @@ class QueryWork(Generic[K, V]):
         versions: Mapping[K, int] | None,
     ) -> Saved[K, V]:
         async with transaction(connection):
+            others: list[K] = []
+            held = await self._halved(connection, {key: keys[key] for key in rows}, others)
+            rows = {key: row for key, row in rows.items() if key in held or key not in others}
             await _run(connection, prepared, rows, counted=False)
             asked = {key: keys[key] for key in rows} if versions is not None else {}
             left = await self._found(connection, asked)
@@ -151,10 +158,12 @@ class QueryWork(Generic[K, V]):
         finally:
             await undone(connection)
 
-    async def _halved(self, connection: Any, keys: Mapping[K, BoundKey]) -> dict[K, V]:
+    async def _halved(
+        self, connection: Any, keys: Mapping[K, BoundKey], confused: list[K] | None = None
+    ) -> dict[K, V]:
         """Load, in halves where a key is of a type that the query cannot take: it has no row."""
         try:
-            return await self._found(connection, keys)
+            return await self._found(connection, keys, confused)
         except (PostgresError, InterfaceError) as error:
             if not _is_unsendable(error):
                 raise
@@ -162,25 +171,36 @@ class QueryWork(Generic[K, V]):
             return {}
         items = list(keys.items())
         middle = len(items) // 2
-        left = await self._halved(connection, dict(items[:middle]))
-        return left | await self._halved(connection, dict(items[middle:]))
+        left = await self._halved(connection, dict(items[:middle]), confused)
+        return left | await self._halved(connection, dict(items[middle:]), confused)
 
-    async def _found(self, connection: Any, keys: Mapping[K, BoundKey]) -> dict[K, V]:
+    async def _found(
+        self, connection: Any, keys: Mapping[K, BoundKey], confused: list[K] | None = None
+    ) -> dict[K, V]:
+        """Return the values of *keys*; *confused* collects those that have a row of a similar key."""
         if not keys:
             return {}
         loading = self._loading = self._loading or await self._look(connection)
         asked: dict[BoundKey, list[K]] = {}
+        sent: list[BoundKey] = []
         for key, bound in keys.items():
             with suppress(Unfit):
-                asked.setdefault(_parts(bound, loading), []).append(key)
-        given = dict(zip(self._names, columns_of(asked, len(self._names)), strict=True))
+                parts = _parts(bound, loading)
+                sent.append(parts)
+                asked.setdefault(loosely(parts), []).append(key)
+        given = dict(zip(self._names, columns_of(sent, len(self._names)), strict=True))
         found: dict[K, Row] = {}
         records = await connection.fetch(self._load.text, *(given[name] for name in self._load.names))
         if records and tuple(records[0].keys()) != loading.columns:  # SELECT * of an altered table
             loading = self._loading = await self._look(connection)
         for record in records:
             row = tuple(record[place] for place in loading.at)
-            for key in asked.get(tuple(record[place] for place in loading.key_at), ()):
+            own = [key_given(base, record[place]) for place, base in loading.key_at]
+            for key in asked.get(loosely(own), ()):
+                if not self._key.answers(own, key):
+                    if confused is not None:
+                        confused.append(key)
+                    continue
                 # The same row twice is no contradiction: a join does that.
                 if found.setdefault(key, row) != row:
                     raise SourceRefused("load= returned several rows of one key", keys=(key,))
@@ -213,7 +233,7 @@ class QueryWork(Generic[K, V]):
         return Loading(
             columns=tuple(columns),
             kinds=tuple(_simple(takes.get(name, "")) for name in self._names),
-            key_at=tuple(columns.index(name) for name in self._key.columns),
+            key_at=tuple((place, kinds[place][1]) for place in map(columns.index, self._key.columns)),
             at=at,
             reading=Reading(self._shape, [kinds[place] for place in at], codecs),
         )

@@ -1,6 +1,6 @@
 """How rows are found by their keys. Functions over a connection and a plan; nothing is kept."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,10 +10,10 @@ from acache.errors import SourceRefused
 from acache_postgres import _sql
 from acache_postgres._driver import InterfaceError, PostgresError
 from acache_postgres._errors import Unfit, is_data
-from acache_postgres._keys import BoundKey, columns_of
+from acache_postgres._keys import BoundKey, KeyShape, columns_of
 from acache_postgres._reading import Reading, Row
 from acache_postgres._sql import Column, Plan
-from acache_postgres._values import INTEGERS, Codecs, part_taken
+from acache_postgres._values import INTEGERS, Codecs, key_given, part_taken
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -28,30 +28,49 @@ class Planned(Generic[V]):
     """What was found out about a table when it was first used."""
 
     plan: Plan
+    key: KeyShape[Any]
     codecs: Codecs
     reading: Reading[V]
 
+    def answers(self, row: Sequence[object], key: object) -> bool:
+        """Return whether *row*, which begins with the columns of its key, has exactly *key*."""
+        given = [key_given(column.base, part) for column, part in zip(self.plan.key, row, strict=False)]
+        return self.key.answers(given, key)
+
 
 async def read(
-    connection: Any, plan: Plan, columns: tuple[Column, ...], keys: Mapping[K, BoundKey]
+    connection: Any,
+    planned: Planned[Any],
+    columns: tuple[Column, ...],
+    keys: Mapping[K, BoundKey],
+    confused: list[K] | None = None,
 ) -> dict[K, Row]:
-    """Return *columns* of those of *keys* that exist. `SourceRefused` names keys of several rows."""
+    """Return *columns* of those of *keys* that exist; *confused* collects those whose row has another.
+
+    `SourceRefused` names keys of several rows."""
     if not keys:
         return {}
+    plan = planned.plan
     found: dict[K, Row] = {}
     twice: list[K] = []
     arrays = columns_of(keys.values(), len(plan.key))
-    if len(plan.key) == 1 and plan.key[0].plain and columns is plan.columns:
+    plain = len(plan.key) == 1 and plan.key[0].plain and columns is plan.columns
+    if plain:
         rows = await connection.fetch(_select_plain(plan), *arrays)
         named: Any = {bound[0]: key for key, bound in keys.items()}
     else:
         rows = await connection.fetch(_select(plan, columns), *arrays)
         named = dict(enumerate(keys, 1))
+    after = 1 if plain else 1 + len(plan.key)
     for row in rows:
         key = named[row[0]]
+        if not plain and not planned.answers(row[1:after], key):
+            if confused is not None:
+                confused.append(key)
+            continue
         if key in found:
             twice.append(key)
-        found[key] = row[1:]
+        found[key] = row[after:]
     if twice:
         raise SourceRefused(
             f"table {plan.table!r} has several rows under {len(twice)} of the keys", keys=twice
@@ -84,14 +103,17 @@ async def of_possible(
 def parts(keys: Mapping[K, BoundKey], planned: Planned[V]) -> dict[K, BoundKey]:
     """Return those of *keys* whose parts the columns may hold, with what asyncpg takes for them."""
     kinds = [(column.base, column.category) for column in planned.plan.key]
-    if kinds[0][0] in INTEGERS and len(kinds) == 1 and all(type(part) is int for (part,) in keys.values()):
+    exact = planned.key.exact
+    if exact and kinds[0][0] in INTEGERS and all(type(part) is int for (part,) in keys.values()):
         return dict(keys)  # what most keys are, and nothing to do
     found: dict[K, BoundKey] = {}
     for key, bound in keys.items():
         with suppress(Unfit):
-            found[key] = tuple(
+            taken = tuple(
                 [part_taken(*kind, part, planned.codecs) for kind, part in zip(kinds, bound, strict=True)]
             )
+            if planned.answers(taken, key):  # else a row would have another key: 1, where True is asked for
+                found[key] = taken
     return found
 
 

@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from acache.errors import ConfigurationError
 
@@ -33,6 +34,10 @@ class Column:
         """Whether its values are equal in Python exactly where they are to the database."""
         return self.base in {"int2", "int4", "int8", "text", "varchar"} and not self.collated
 
+    def decides(self, part: object) -> bool:
+        """Whether what is equal to *part* here is the same as it, in type and text."""
+        return self.plain or (self.base == "uuid" and isinstance(part, UUID))
+
     @property
     def unnests(self) -> bool:
         """Whether many values can be sent as one array: of arrays or rows it would fall apart."""
@@ -57,6 +62,10 @@ class Plan:
     def name(self) -> str:
         """The table as a statement names it."""
         return f"{quoted(self.schema)}.{quoted(self.table)}"
+
+    def decides(self, key: Sequence[object]) -> bool:
+        """Whether a row whose key is equal to *key* here has the same key, in type and text."""
+        return all(column.decides(part) for column, part in zip(self.key, key, strict=True))
 
     @property
     def side(self) -> str:
@@ -120,8 +129,9 @@ def select_plain(plan: Plan) -> str:
 
 
 def select(plan: Plan, columns: Sequence[Column]) -> str:
-    """Read rows of any keys, each led by its key's number from 1: the database says what is equal."""
-    return f"SELECT w.i{listed(columns)} FROM {wanted(plan.key)} JOIN {plan.name} t ON {matching(plan.key)}"
+    """Read rows of any keys, each led by its key's number from 1 and the key that it has."""
+    shown = listed([*plan.key, *columns])
+    return f"SELECT w.i{shown} FROM {wanted(plan.key)} JOIN {plan.name} t ON {matching(plan.key)}"
 
 
 def askable(plan: Plan) -> str:

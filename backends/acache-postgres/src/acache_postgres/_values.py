@@ -86,6 +86,13 @@ def part_taken(base: str, category: str, value: object, codecs: Codecs) -> objec
     return part
 
 
+def key_given(base: str, held: object) -> object:
+    """Return a part of a key as it is asked for: a `char(n)` without the blanks that fill it up."""
+    if base == "bpchar" and isinstance(held, str):
+        return held.rstrip(" ")
+    return _uuid(held) if isinstance(held, UUID) else held
+
+
 def plain(value: object) -> object:
     """Return *value* as lists, dicts, texts and numbers, where it can be. Raises `Unfit`."""
     try:

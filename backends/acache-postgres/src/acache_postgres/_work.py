@@ -51,7 +51,7 @@ class TableWork(Generic[K, V]):
 
         async def load(planned: Planned[V]) -> dict[K, V]:
             async def asked(some: Mapping[K, BoundKey]) -> dict[K, V]:
-                rows = await read(connection, planned.plan, planned.plan.columns, some)
+                rows = await read(connection, planned, planned.plan.columns, some)
                 return planned.reading.values(rows)
 
             return await of_possible(connection, planned, keys, asked)
@@ -94,7 +94,7 @@ class TableWork(Generic[K, V]):
 
             async def attempt(some: Sequence[K]) -> None:
                 rows = {key: batch.rows[key] for key in some}
-                await _writes.write(connection, planned.plan, replace(batch, rows=rows), singly=False)
+                await _writes.write(connection, planned, replace(batch, rows=rows), singly=False)
 
             try:
                 await connection.execute("BEGIN")
@@ -117,7 +117,7 @@ class TableWork(Generic[K, V]):
 
         async def remove(planned: Planned[V]) -> Saved[K, V]:
             async def asked(some: Mapping[K, BoundKey]) -> Saved[K, V]:
-                refused = await _writes.removed(connection, planned.plan, some, versions, now=now, keep=keep)
+                refused = await _writes.removed(connection, planned, some, versions, now=now, keep=keep)
                 return Saved(refused=refused)
 
             return await of_possible(connection, planned, keys, asked)
@@ -149,4 +149,4 @@ class TableWork(Generic[K, V]):
         )
         columns = [(column.name, column.base, column.category) for column in plan.columns]
         codecs = await codecs_of(connection, [base for _, base, _ in columns])
-        return Planned(plan=plan, codecs=codecs, reading=Reading(self._shape, columns, codecs))
+        return Planned(plan=plan, key=self._key, codecs=codecs, reading=Reading(self._shape, columns, codecs))

@@ -79,12 +79,11 @@ async def saved(
     connection: Any, planned: Planned[V], shape: Shape[V], batch: Batch[K, V], *, singly: bool
 ) -> Saved[K, V]:
     """Write *batch* in one transaction; return the rows that differ and the keys refused."""
-    plan = planned.plan
     async with transaction(connection):
         if batch.versions is not None:
-            plan = await _with_writers_of_versions(connection, plan)
-        found = await write(connection, plan, batch, singly=singly)
-        held, refused = await _outcome(connection, plan, batch, found)
+            planned = replace(planned, plan=await _with_writers_of_versions(connection, planned.plan))
+        found = await write(connection, planned, batch, singly=singly)
+        held, refused = await _outcome(connection, planned, batch, found)
         rows = {
             key: value
             for key, value in planned.reading.values(held).items()
@@ -93,8 +92,9 @@ async def saved(
     return Saved(rows=rows, refused=tuple(key for key in batch.items if key in refused))
 
 
-async def write(connection: Any, plan: Plan, batch: Batch[K, V], *, singly: bool) -> dict[K, Row]:
+async def write(connection: Any, planned: Planned[Any], batch: Batch[K, V], *, singly: bool) -> dict[K, Row]:
     """Upsert the rows of *batch*; return what the table holds, where the key shows whose row it is."""
+    plan = planned.plan
     named = {batch.keys[key]: key for key in batch.rows}
     known = {
         column.name: column
@@ -115,14 +115,14 @@ async def write(connection: Any, plan: Plan, batch: Batch[K, V], *, singly: bool
         width = len(plan.key)
         for record in records:
             key = named.get(tuple(record[:width]))
-            if key is not None:
+            if key is not None and planned.answers(record[:width], key):
                 found[key] = record[width:]
     return found
 
 
 async def removed(
     connection: Any,
-    plan: Plan,
+    planned: Planned[Any],
     keys: Mapping[K, BoundKey],
     versions: Mapping[K, int] | None,
     *,
@@ -130,17 +130,21 @@ async def removed(
     keep: float,
 ) -> tuple[K, ...]:
     """Delete *keys* in one transaction and leave tombstones; return the keys refused."""
-    order = ordered(keys)
-    keys = {key: keys[key] for key in order}
-    arrays = columns_of(keys.values(), len(plan.key))
+    plan = planned.plan
     async with transaction(connection):
+        others: list[K] = []
+        if not all(map(plan.decides, keys.values())):
+            await read(connection, planned, (), keys, others)
+        order = [key for key in ordered(keys) if key not in others]
+        keys = {key: keys[key] for key in order}
+        arrays = columns_of(keys.values(), len(plan.key))
         if plan.version is None:
             await connection.execute(_sql.delete(plan, guarded=False), *arrays)
             return ()
         await connection.execute("SELECT pg_advisory_xact_lock($1::int4, $2::int4)", LOCKS, _number(plan))
         guards = [] if versions is None else [[versions[key] for key in order]]
         gone = await connection.fetch(_sql.delete(plan, guarded=versions is not None), *arrays, *guards)
-        left = await read(connection, plan, (), keys) if versions is not None else {}
+        left = await read(connection, planned, (), keys) if versions is not None else {}
         # Without a version of its own a removal outlives what it removed.
         graves: dict[Any, int] = (
             {order[number - 1]: version for number, version in gone if version is not None}
@@ -181,18 +185,25 @@ async def _has_tombstones(connection: Any, plan: Plan) -> bool:
 
 
 async def _outcome(
-    connection: Any, plan: Plan, batch: Batch[K, V], found: dict[K, Row]
+    connection: Any, planned: Planned[Any], batch: Batch[K, V], found: dict[K, Row]
 ) -> tuple[dict[K, Row], set[K]]:
     """Return what the table holds of *batch*, and the keys that it refused.
 
-    What RETURNING did not show is read: rows that a higher version kept from being written, keys
-    that are equal to the database only, and everything where triggers write after the row."""
+    What RETURNING did not show is read: rows that a higher version kept from being written, those
+    of another key (refused all together), and everything where triggers write after the row."""
+    plan = planned.plan
     unseen = {key: batch.keys[key] for key in batch.rows if plan.rewritten or key not in found}
     if not unseen:
         return found, set()
     extra = () if batch.versions is None or plan.version is None else (plan.version,)
     refused = set(unseen)
-    for key, row in (await read(connection, plan, (*plan.columns, *extra), unseen)).items():
+    confused: list[K] = []
+    rows = await read(connection, planned, (*plan.columns, *extra), unseen, confused)
+    if confused:
+        raise SourceRefused(
+            f"table {plan.table!r} has {len(confused)} of the keys as another type or text", keys=confused
+        )
+    for key, row in rows.items():
         if batch.versions is None or (row[-1] or 0) <= batch.versions[key]:
             found[key] = row[: len(plan.columns)]
             refused.discard(key)

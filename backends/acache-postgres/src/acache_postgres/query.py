@@ -38,7 +38,8 @@ class QuerySource(PostgresSource[K, V]):
     - `remove` likewise for each key; with versions, a row that `load` still finds afterwards was
       refused.
 
-    Guards and tombstones are the statements' own business. A row answers the key that it equals in Python."""
+    Guards and tombstones are the statements' own business. A row answers the very key that it has,
+    in type and text."""
 
     def __init__(
         self,
@@ -54,10 +55,11 @@ class QuerySource(PostgresSource[K, V]):
     ) -> None:
         """Prepare; the statements are compiled by the first batch. Raises `ConfigurationError`."""
         super().__init__(database, what="query", timeout=timeout, pool_size=pool_size)
-        self._key: KeyShape[K] = KeyShape(key)
+        shape = shape_of(type)
+        self._key: KeyShape[K] = KeyShape(key, shape.readers())
         self._save = statement(save) if save is not None else None
         self._remove = statement(remove) if remove is not None else None
-        self._work: QueryWork[K, V] = QueryWork(statement(load), key=self._key, shape=shape_of(type))
+        self._work: QueryWork[K, V] = QueryWork(statement(load), key=self._key, shape=shape)
 
     async def load(self, keys: Sequence[K]) -> Mapping[K, V]:
         """Return the values of those of *keys* that the query finds; rows of other keys are ignored.

@@ -61,7 +61,7 @@ class PostgresTable(PostgresSource[K, V]):
         """Prepare; nothing is connected before the first batch. Raises `ConfigurationError`."""
         super().__init__(database, what=f"table {table!r}", timeout=timeout, pool_size=pool_size)
         shape = shape_of(type)
-        self._key: KeyShape[K] = KeyShape(key)
+        self._key: KeyShape[K] = KeyShape(key, shape.readers())
         wanted = chosen(shape, columns if columns is None or isinstance(columns, str) else tuple(columns))
         for name in (table, *(wanted or ()), *([version_column] if version_column else ())):
             quoted(name)
@@ -75,10 +75,12 @@ class PostgresTable(PostgresSource[K, V]):
     async def load(self, keys: Sequence[K]) -> Mapping[K, V]:
         """Return the values of those of *keys* that exist, under the objects that were passed.
 
-        One statement; what is equal is the database's to say, and a key that the column cannot hold
-        does not exist. Raises `SourceUnavailable` (no connection, timeout, deadlock),
-        `SourceRefused` with the keys whose rows do not fit the type, `ConfigurationError` (no such
-        table or column, no permission). Cancelling ends the statement on the server too."""
+        One statement; a row answers only the very key that it has, in type and text: the text of a
+        UUID is not the UUID, 1 is not Decimal(1), 'Ann' is not 'ann' in a column of `citext`; a
+        `char(n)` is asked for without its blanks. A key that the column cannot hold does not exist.
+        Raises `SourceUnavailable` (no connection, timeout, deadlock), `SourceRefused` with the keys
+        whose rows do not fit the type, `ConfigurationError` (no such table or column, no
+        permission). Cancelling ends the statement on the server too."""
         bound = self._key.bind(keys)
         if not bound:
             return {}

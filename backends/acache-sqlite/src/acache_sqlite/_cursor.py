@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from acache.errors import SourceRefused, SourceUnavailable
 from acache_sqlite import _sql
-from acache_sqlite._keys import BoundKey, answers
+from acache_sqlite._keys import BoundKey, KeyShape
 from acache_sqlite._rows import Bindable
 
 K = TypeVar("K")
@@ -50,12 +50,13 @@ def cursor_of(connection: sqlite3.Connection) -> sqlite3.Cursor:
 def read(
     cursor: sqlite3.Cursor,
     table: str,
-    names: Sequence[str],
+    shape: KeyShape[K],
     columns: Sequence[str],
     keys: Mapping[K, BoundKey],
     confused: list[K] | None = None,
 ) -> dict[K, Row]:
-    """Return *columns* of those of *keys* that exist; *confused* collects rows of another key's type."""
+    """Return *columns* of those of *keys* that exist; *confused* collects those whose row has another."""
+    names = shape.columns
     width = len(names)
     found: dict[K, Row] = {}
     twice: list[K] = []
@@ -67,9 +68,9 @@ def read(
         count = min(1 << (len(chunk) - 1).bit_length(), limit)
         bound = [part for key in chunk for part in keys[key]]
         bound += [None] * (width * count - len(bound))
-        for row in cursor.execute(_select(table, tuple(names), tuple(columns), count), bound):
+        for row in cursor.execute(_select(table, names, tuple(columns), count), bound):
             key = chunk[int(row[0])]
-            if not answers(row[1 : width + 1], keys[key]):
+            if not shape.answers(row[1 : width + 1], key):
                 if confused is not None:
                     confused.append(key)
             elif key in found:

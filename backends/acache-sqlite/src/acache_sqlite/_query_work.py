@@ -12,7 +12,7 @@ from acache.errors import ConfigurationError, SourceRefused
 from acache.protocols import Saved
 from acache_sqlite._cursor import Row, cursor_of, transaction
 from acache_sqlite._errors import Unfit, is_data
-from acache_sqlite._keys import BoundKey, KeyShape, in_order, order
+from acache_sqlite._keys import BoundKey, KeyShape, in_order, loosely
 from acache_sqlite._rows import Bindable, Shape
 from acache_sqlite._work import values_of
 
@@ -45,7 +45,12 @@ class QueryWork(Generic[K, V]):
         with transaction(connection) as cursor:
             changed = {key: _changes(cursor, statement, row, key) for key, row in rows.items()}
             refused = [key for key in items if versions is not None and not changed[key]]
-            held = self._found(cursor, {key: keys[key] for key in keys if versions is None or changed[key]})
+            confused: list[K] = []
+            asked = {key: keys[key] for key in keys if versions is None or changed[key]}
+            held = self._found(cursor, asked, confused)
+            if wrong := [key for key in confused if key not in held]:
+                msg = f"{len(wrong)} of the keys are found as another type or text"
+                raise SourceRefused(msg, keys=wrong)
             differing = {key: v for key, v in held.items() if not self._shape.same(v, items[key])}
             return Saved(rows=differing, refused=tuple(refused))
 
@@ -58,15 +63,21 @@ class QueryWork(Generic[K, V]):
     ) -> Saved[K, V]:
         """Run *statement* for each key; refused are those that can still be loaded."""
         with transaction(connection) as cursor:
+            others: list[K] = []
+            held = self._found(cursor, keys, others)
+            keys = {key: bound for key, bound in keys.items() if key in held or key not in others}
             for key in in_order(keys):
                 _changes(cursor, statement, self._named(keys[key], key, versions), key)
             left = self._found(cursor, keys) if versions is not None else {}
             return Saved(refused=tuple(left))
 
-    def _found(self, cursor: sqlite3.Cursor, keys: Mapping[K, BoundKey]) -> dict[K, V]:
+    def _found(
+        self, cursor: sqlite3.Cursor, keys: Mapping[K, BoundKey], confused: list[K] | None = None
+    ) -> dict[K, V]:
+        """Return the values of *keys*; *confused* collects those that have a row of a similar key."""
         asked: dict[object, list[K]] = {}
         for key, bound in keys.items():
-            asked.setdefault(order(bound), []).append(key)
+            asked.setdefault(loosely(bound), []).append(key)
         cursor.execute(self._load, {"keys": self._as_json(keys)})
         names = [str(column[0]) for column in cursor.description or ()]
         columns = self._shape.columns if self._shape.columns is not None else tuple(names)
@@ -79,7 +90,12 @@ class QueryWork(Generic[K, V]):
         rows: dict[K, Row] = {}
         for row in cursor:
             value = tuple(row[place] for place in at)
-            for key in asked.get(order(tuple(row[place] for place in key_at)), ()):
+            own = tuple(row[place] for place in key_at)
+            for key in asked.get(loosely(own), ()):
+                if not self._key.answers(own, key):
+                    if confused is not None:
+                        confused.append(key)
+                    continue
                 # The same row twice is no contradiction: a join with 1 and '1' asked for does that.
                 if rows.setdefault(key, value) != value:
                     msg = "load= returned several rows of one key"

@@ -3,9 +3,10 @@
 Pure: knows the columns' names, nothing of connections or statements. What SQLite has no type for
 is text, as msgspec writes it (dates ISO 8601, UUID, Decimal), and collections are JSON text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 import msgspec
 from msgspec import inspect
@@ -18,8 +19,9 @@ V = TypeVar("V")
 Bindable = None | int | float | str | bytes
 """What SQLite stores."""
 
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 _AS_THEY_ARE = (bytes, bytearray, memoryview)
+_READ_AS_THEY_ARE = (int, str, bytes)
 _NESTED = (
     inspect.CollectionType,
     inspect.DictType,
@@ -69,8 +71,22 @@ class Shape(Generic[V]):
         else:
             raise _another(self.type, value)
         return {
-            cast("str", name): cast("Bindable", held) if type(held) in _PLAIN else self._bound(name, held)
+            cast("str", name): cast("Bindable", held) if type(held) in PLAIN else self._bound(name, held)
             for name, held in given.items()
+        }
+
+    def readers(self) -> dict[str, Callable[[object], object]]:
+        """Return, by column, what makes of its value the one that a row of this type has."""
+        if self.columns is None:
+            return {}
+        try:
+            hints = get_type_hints(self.type, include_extras=True)
+        except (NameError, TypeError, AttributeError):  # what it names exists for type checkers only
+            return {}
+        return {
+            name: partial(_converted, hints[attribute])
+            for name in self.columns
+            if hints.get(attribute := self.attributes.get(name, name), str) not in _READ_AS_THEY_ARE
         }
 
     def same(self, held: V, given: V) -> bool:
@@ -119,9 +135,18 @@ class ModelShape(Shape[V]):
             raise _another(self.type, value)
         held = {name: getattr(value, attribute) for name, attribute in self.attributes.items()}
         # Bytes stay bytes; only what SQLite has no type for is turned into pydantic's JSON.
-        foreign = {self.attributes[name] for name, part in held.items() if type(part) not in _PLAIN}
+        foreign = {self.attributes[name] for name, part in held.items() if type(part) not in PLAIN}
         plain = cast("Any", value).model_dump(mode="json", by_alias=True, include=foreign)
         return {name: self._bound(name, part) for name, part in (held | plain).items()}
+
+
+def _converted(kind: Any, held: object) -> object:
+    if type(held) is kind:
+        return held
+    try:
+        return msgspec.convert(held, kind, strict=False)
+    except (msgspec.ValidationError, TypeError):  # then the row cannot be read either, or not by msgspec
+        return held
 
 
 def shape_of(kind: type[V]) -> Shape[V]:
@@ -156,7 +181,7 @@ def shape_of(kind: type[V]) -> Shape[V]:
 
 def bindable(value: object, *, nested: bool = False) -> object:
     """Return *value* as what SQLite stores; with *nested* a list or dict too. Raises `Unfit`."""
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return value
     try:
         plain: object = msgspec.to_builtins(value, builtin_types=_AS_THEY_ARE, str_keys=True)
@@ -164,7 +189,7 @@ def bindable(value: object, *, nested: bool = False) -> object:
         plain = value
     if isinstance(plain, (bytearray, memoryview)):
         return bytes(cast("bytes", plain))
-    if type(plain) in _PLAIN or (nested and type(plain) in {list, dict}):
+    if type(plain) in PLAIN or (nested and type(plain) in {list, dict}):
         return plain
     msg = f"a {type(value).__name__} cannot be stored in a column"
     raise Unfit(msg)

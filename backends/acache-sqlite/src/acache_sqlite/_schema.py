@@ -7,9 +7,9 @@ from dataclasses import replace
 from acache.errors import ConfigurationError
 from acache_sqlite._sql import Column, Plan
 
-_COLUMNS = "SELECT name, pk, hidden FROM pragma_table_xinfo(?)"
+_COLUMNS = "SELECT name, pk, hidden, type FROM pragma_table_xinfo(?)"
 _INDEXES = 'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial'
-_INDEXED = "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno"
+_INDEXED = "SELECT name FROM pragma_index_xinfo(?) WHERE key"
 _TABLES = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name"
 _HIDDEN = 1  # of a virtual table
 _GENERATED = frozenset({2, 3})
@@ -33,8 +33,8 @@ def plan_of(
 
     Raises `ConfigurationError` naming the table or column that is missing, and those that exist."""
     found = {
-        str(name): Column(name=str(name), generated=hidden in _GENERATED)
-        for name, _, hidden in cursor.execute(_COLUMNS, (table,))
+        str(name): Column(name=str(name), generated=hidden in _GENERATED, kind=str(kind or ""))
+        for name, _, hidden, kind in cursor.execute(_COLUMNS, (table,))
         if hidden != _HIDDEN
     }
     if not found:
@@ -46,28 +46,24 @@ def plan_of(
     if missing:
         msg = f"table {table!r} has no column {missing[0]!r}; it has: {', '.join(map(repr, found))}"
         raise ConfigurationError(msg)
-    collations = _unique(cursor, table, tuple(key))
     plan = Plan(
         table=table,
-        key=tuple(
-            replace(found[name], collation=collations.get(name) if collations else None) for name in key
-        ),
+        key=tuple(found[name] for name in key),
         keys=tuple(key),
         columns=wanted,
         known=frozenset((*wanted, *key)),
         writable=frozenset(name for name, column in found.items() if not column.generated),
-        unique=collations is not None,
+        unique=_unique(cursor, table, key),
         version=version,
     )
     side = cursor.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (plan.side,)).fetchone()
     return replace(plan, tombstones=side is not None)
 
 
-def _unique(cursor: sqlite3.Cursor, table: str, key: tuple[str, ...]) -> dict[str, str] | None:
-    """Return the collation of each key column where the key is unique, None where it is not."""
+def _unique(cursor: sqlite3.Cursor, table: str, key: Sequence[str]) -> bool:
+    """Return whether there is one row for a key."""
     for (index,) in cursor.execute(_INDEXES, (table,)).fetchall():
-        indexed = {str(name): str(collation) for name, collation in cursor.execute(_INDEXED, (index,))}
-        if indexed.keys() == set(key):
-            return indexed
-    primary = [name for name, rank, _ in cursor.execute(_COLUMNS, (table,)) if rank]
-    return {} if primary == list(key) else None  # the row id needs no index
+        if {str(name) for (name,) in cursor.execute(_INDEXED, (index,))} == set(key):
+            return True
+    # The row id needs no index.
+    return [name for name, rank, *_ in cursor.execute(_COLUMNS, (table,)) if rank] == list(key)

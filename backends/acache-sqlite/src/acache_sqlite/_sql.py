@@ -25,7 +25,17 @@ class Column:
 
     name: str
     generated: bool = False
-    collation: str | None = None
+    kind: str = ""  # as it was declared
+
+    def keeps(self, value: object) -> bool:
+        """Whether a number of this type stays of this type: integers are REAL ones in such a column."""
+        declared = self.kind.upper()
+        integral = "INT" in declared
+        if isinstance(value, int):
+            real = any(word in declared for word in ("REAL", "FLOA", "DOUB"))
+            return integral or not real
+        whole = isinstance(value, float) and value.is_integer()
+        return not (whole and (integral or any(word in declared for word in ("NUM", "DEC"))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,10 @@ class Plan:
     version: str | None = None
     tombstones: bool = False  # whether the side table is there
 
+    def keeps(self, key: Sequence[object]) -> bool:
+        """Whether numbers in *key* are stored as what they are."""
+        return all(column.keeps(part) for column, part in zip(self.key, key, strict=True))
+
     @property
     def side(self) -> str:
         """The name of the side table that keeps the versions of removed rows."""
@@ -51,7 +65,7 @@ class Plan:
 def select(table: str, keys: Sequence[str], columns: Sequence[str], count: int) -> str:
     """Read *columns* of *count* keys, each row led by the number of its key and the key itself.
 
-    The number says which key a row answers, so the table's own collation decides equality. The
+    The number says which key a row may answer: what is exactly that key is told afterwards. The
     cross join makes the keys the outer loop: one index search each."""
     parameters = ",?" * len(keys)
     wanted = ",".join(f"({number}{parameters})" for number in range(count))
@@ -88,11 +102,8 @@ def delete(table: str, keys: Sequence[str]) -> str:
 def create_tombstones(plan: Plan) -> tuple[str, str]:
     """Make the side table and the index that prunes it.
 
-    Its key has the table's collations but no types: a type would turn the key '1' into 1."""
-    columns = ",".join(
-        f"{quoted(column.name)} COLLATE {quoted(column.collation or 'BINARY')} NOT NULL"
-        for column in plan.key
-    )
+    Its key has neither types nor collations: they would make one of '1' and 1, of 'Ann' and 'ann'."""
+    columns = ",".join(f"{quoted(column.name)} NOT NULL" for column in plan.key)
     key = ",".join(map(quoted, plan.keys))
     version, removed = map(quoted, tombstone_columns(plan))
     table = (

@@ -45,7 +45,7 @@ class TableWork(Generic[K, V]):
         """Return the values of those of *keys* that exist."""
         cursor = cursor_of(connection)
         plan = self._plan(cursor)
-        rows = read(cursor, plan.table, plan.keys, plan.columns, keys)
+        rows = read(cursor, plan.table, self._key, plan.columns, keys)
         return values_of(self._shape, plan.columns, rows)
 
     def save(
@@ -64,7 +64,11 @@ class TableWork(Generic[K, V]):
                 )
                 raise ConfigurationError(msg)
             guard = versions if self._version is not None else None
-            late = _outlived(cursor, plan, keys, guard) if guard and plan.tombstones else frozenset[K]()
+            late = (
+                _outlived(cursor, plan, self._key, keys, guard)
+                if guard and plan.tombstones
+                else frozenset[K]()
+            )
             rows = self._rows(plan, items, keys, guard)
             admitted = {key: row for key, row in rows.items() if key not in late}
             self._upsert(cursor, plan, admitted, keys, guarded=guard is not None)
@@ -83,7 +87,9 @@ class TableWork(Generic[K, V]):
         with transaction(connection) as cursor:
             plan = self._plan(cursor)
             column = (plan.version,) if plan.version is not None else ()
-            held = read(cursor, plan.table, plan.keys, column, keys)
+            others: list[K] = []
+            held = read(cursor, plan.table, self._key, column, keys, others)
+            keys = {key: bound for key, bound in keys.items() if key not in others and plan.keeps(bound)}
             if plan.version is None:
                 cursor.executemany(_sql.delete(plan.table, plan.keys), [keys[key] for key in held])
                 return Saved()
@@ -175,9 +181,9 @@ class TableWork(Generic[K, V]):
         """Read back what was written: RETURNING would not show what triggers changed afterwards."""
         extra = (plan.version,) if versions is not None and plan.version is not None else ()
         confused: list[K] = []
-        held = read(cursor, plan.table, plan.keys, (*plan.columns, *extra), keys, confused)
+        held = read(cursor, plan.table, self._key, (*plan.columns, *extra), keys, confused)
         if confused:
-            msg = f"table {plan.table!r} stores {len(confused)} of the keys as another type"
+            msg = f"table {plan.table!r} has {len(confused)} of the keys as another type or text"
             raise SourceRefused(msg, keys=confused)
         refused = set(late)
         if versions is not None:
@@ -223,11 +229,15 @@ def values_of(shape: Shape[V], columns: Sequence[str], rows: Mapping[K, Row]) ->
 
 
 def _outlived(
-    cursor: sqlite3.Cursor, plan: Plan, keys: Mapping[K, BoundKey], versions: Mapping[K, int]
+    cursor: sqlite3.Cursor,
+    plan: Plan,
+    shape: KeyShape[K],
+    keys: Mapping[K, BoundKey],
+    versions: Mapping[K, int],
 ) -> frozenset[K]:
     """Return the keys that were removed by a later write than this one."""
     version, _ = _sql.tombstone_columns(plan)
-    graves = read(cursor, plan.side, plan.keys, (version,), keys)
+    graves = read(cursor, plan.side, shape, (version,), keys)
     return frozenset(key for key, row in graves.items() if not _is_newer(versions[key], row[0]))
 
 

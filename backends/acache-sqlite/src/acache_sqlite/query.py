@@ -49,13 +49,14 @@ class QuerySource(SQLiteSource[K, V]):
     ) -> None:
         """Prepare; the statements are compiled by the first batch. Raises `ConfigurationError`."""
         super().__init__(database, what="query", timeout=timeout)
-        self._key: KeyShape[K] = KeyShape(key)
+        shape = shape_of(type)
+        self._key: KeyShape[K] = KeyShape(key, shape.readers())
         if not self._key.columns:
             msg = "key= names no column"
             raise ConfigurationError(msg)
         self._save = save
         self._remove = remove
-        self._work: QueryWork[K, V] = QueryWork(load, key=self._key, shape=shape_of(type))
+        self._work: QueryWork[K, V] = QueryWork(load, key=self._key, shape=shape)
 
     async def load(self, keys: Sequence[K]) -> Mapping[K, V]:
         """Return the values of those of *keys* that the query finds; rows of other keys are ignored.
@@ -71,7 +72,7 @@ class QuerySource(SQLiteSource[K, V]):
 
         Raises `ConfigurationError` if there is no such statement; else as `SQLiteTable.save`."""
         statement = _given(self._save, "save")
-        bound = self._key.bind(items)
+        bound = self._key.bind(items, new=True)
         if not bound:
             return Saved()
         held = dict(items)

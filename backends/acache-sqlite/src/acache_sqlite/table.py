@@ -55,7 +55,7 @@ class SQLiteTable(SQLiteSource[K, V]):
         """Prepare; the database is opened by the first batch. Raises `ConfigurationError`."""
         super().__init__(database, what=f"table {table!r}", timeout=timeout)
         shape = shape_of(type)
-        self._key: KeyShape[K] = KeyShape(key)
+        self._key: KeyShape[K] = KeyShape(key, shape.readers())
         chosen = _chosen(columns, shape.columns, shape.required, positional=shape.positional)
         for name in (
             table,
@@ -77,10 +77,11 @@ class SQLiteTable(SQLiteSource[K, V]):
     async def load(self, keys: Sequence[K]) -> Mapping[K, V]:
         """Return the values of those of *keys* that exist, under the objects that were passed.
 
-        One statement; a key matches by value and type, so that '1' is not 1, and text by the
-        column's collation. Raises `SourceUnavailable` (locked, busy, unreadable), `SourceRefused`
-        with the keys whose rows do not fit the type, `ConfigurationError` (no such file, table,
-        column). Cancelling never disturbs the next batch."""
+        One statement; a row answers only the very key that it has, in type and text: neither '1'
+        nor True is 1, and 'Ann' is not 'ann' whatever the column's collation. Raises
+        `SourceUnavailable` (locked, busy, unreadable), `SourceRefused` with the keys that cannot be
+        any, or whose rows do not fit the type, `ConfigurationError` (no such file, table, column).
+        Cancelling never disturbs the next batch."""
         bound = self._key.bind(keys)
         if not bound:
             return {}
@@ -93,7 +94,7 @@ class SQLiteTable(SQLiteSource[K, V]):
         answer has what the table holds now where that differs: defaults, triggers, conversions.
         `refused` has the keys whose stored version is higher. Errors as in `load`; `SourceRefused`
         names the keys to blame. Cancelled, the batch is written whole or not at all."""
-        bound = self._key.bind(items)
+        bound = self._key.bind(items, new=True)
         if not bound:
             return Saved()
         held, guards = dict(items), self._guards(bound, versions)

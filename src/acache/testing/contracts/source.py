@@ -94,6 +94,15 @@ class SourceContract(AsyncLaws):
         assert await self.source.load([]) == {}
 
     @law()
+    async def test_an_equal_key_of_another_type_is_another_key(self) -> None:
+        """To a cache 1, True and 1.0 are three keys: what one is answered, the others' writes leave stale."""
+        await self.fill(self.items(1))
+        (key,) = self.keys(1)
+        for other in (True, 1.0) if type(key) is int and key == 1 else ():
+            found = await self.source.load([other])
+            assert not [each for each in found if type(each) is type(other)], f"a {type(other).__name__}"
+
+    @law()
     async def test_a_key_may_be_asked_for_twice(self) -> None:
         """Whoever batches need not count."""
         await self.fill(self.items(1, 2))
