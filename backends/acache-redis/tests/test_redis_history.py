@@ -159,3 +159,10 @@ def test_both_stores_answer_every_history_alike(a_server, history):
 @given(history=st.lists(calls, max_size=40))
 def test_so_does_a_cluster(a_cluster, history):
     asyncio.run(alike(a_cluster.url, history, one_order=False))
+
+
+@pytest.mark.scale
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=st.lists(calls, max_size=40))
+def test_so_does_a_primary_that_sentinels_watch(a_watched_primary, history):
+    asyncio.run(alike(a_watched_primary.url, history, one_order=True))

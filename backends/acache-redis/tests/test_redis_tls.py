@@ -2,14 +2,18 @@
 
 import asyncio
 import ssl
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from valkey_cluster import ask, cluster, move, until
 
 from acache.errors import StoreUnavailable
 from acache.protocols import GRANTED, Item
 from acache_redis import RedisStore
+from acache_redis._names import entry_of
+from acache_redis._topology import slot_of
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
@@ -131,3 +135,50 @@ async def test_a_server_that_wants_a_certificate_gets_the_one_that_is_named(a_se
 
 async def test_a_server_that_speaks_no_tls_is_an_error_of_the_store(a_server):
     assert "rediss://127.0.0.1" in await refusal(f"rediss://127.0.0.1:{a_server.port}", timeout=0.5)
+
+
+@asynccontextmanager
+async def behind_proxies(servers, certificate):
+    """Speak TLS in front of each node, and let the nodes name those addresses; yield the URL."""
+    async with AsyncExitStack() as stack:
+        places = [
+            urlsplit(await stack.enter_async_context(proxy(node, certificate))).netloc for node in servers
+        ]
+        ports = [int(place.rpartition(":")[2]) for place in places]
+        for node, port in zip(servers, ports, strict=True):
+            await asyncio.to_thread(ask, node, "CONFIG", "SET", "cluster-announce-port", port)
+
+        def all_know():
+            return all(
+                {slots[2][1] for slots in ask(node, "CLUSTER", "SLOTS")} == {*ports} for node in servers
+            )
+
+        await asyncio.to_thread(until, all_know)
+        yield f"rediss+cluster://{','.join(places)}"
+
+
+async def test_the_nodes_of_a_cluster_are_all_talked_to_in_tls_also_those_it_is_sent_on_to(authority, files):
+    keys = [f"shop:{{{number}}}" for number in range(60)]
+    heard, told = [], asyncio.Event()
+    with cluster(3, 0) as servers:
+        slot = slot_of(entry_of(keys[0]))
+        owner = servers.owner(slot)
+        to = next(server for server in servers if server is not owner)
+        async with (
+            behind_proxies(servers, authority.issue_cert("127.0.0.1")) as url,
+            aclosing(RedisStore(f"{url}?ssl_ca_certs={files[0]}", timeout=20)) as store,
+            store.listen(heard=heard.append, gap=told.set, alive=lambda _: None),
+            asyncio.timeout(60),
+        ):
+            await told.wait()
+            await store.put([Item(key=key, data=b"1", ttl=60) for key in keys], message=b"put")
+            assert await store.get_many(keys) == [b"1"] * 60
+            await asyncio.to_thread(move, owner, to, slot)
+            assert await store.get_many(keys) == [b"1"] * 60
+            await store.drop(keys, ["shop:{t}"], message=b"dropped")
+            assert await store.get_many(keys) == [None] * 60
+            while b"dropped" not in heard:
+                await asyncio.sleep(0.01)
+            assert repr(store).startswith("<RedisStore rediss+cluster://127.0.0.1:")
+        said = await refusal(url)
+    assert "rediss+cluster://" in said

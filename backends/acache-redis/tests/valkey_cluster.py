@@ -149,10 +149,21 @@ class ValkeyCluster(Servers):
 def begin_to_move(servers, slot, to):
     """Let *slot* be on its way from its owner to *to*; return both ids, the owner first."""
     owner = servers.owner(slot)
+    return owner, _begin_to_move(owner, to, slot)
+
+
+def _begin_to_move(owner, to, slot):
     ids = [ask(server, "CLUSTER", "MYID") for server in (owner, to)]
     ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
     ask(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
-    return owner, ids[1]
+    return ids[1]
+
+
+def move(owner, to, slot):
+    """Move *slot* and its keys, until both know."""
+    new_id = _begin_to_move(owner, to, slot)
+    carry(owner, to, slot)
+    finish_moving(owner, to, slot, new_id)
 
 
 def carry(owner, to, slot):
