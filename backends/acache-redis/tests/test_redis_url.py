@@ -4,12 +4,10 @@ import traceback
 from importlib.metadata import EntryPoint
 
 import pytest
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster, Sentinel
 
 from acache.errors import ConfigurationError
 from acache.protocols import Feed, Leases, RemoteStore
-from acache_redis import RedisStore, from_url
-from acache_redis._dial import Dialer
+from acache_redis import from_url
 from acache_redis._url import read_url
 
 
@@ -99,36 +97,3 @@ def test_the_entry_points_find_the_factory():
     assert isinstance(store, RemoteStore)
     assert isinstance(store, Leases)
     assert isinstance(store, Feed)
-
-
-@pytest.mark.parametrize("pool", [ConnectionPool, BlockingConnectionPool])
-def test_a_lent_client_or_pool_says_where_to_connect(pool):
-    lent = pool.from_url("redis://user:s3cret@h:7/5", decode_responses=True, max_connections=1)
-    for store in (RedisStore(lent), RedisStore(Redis(connection_pool=lent))):
-        assert repr(store) == "<RedisStore redis://h:7, database 5>"
-        assert "s3cret" not in repr(vars(store))
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda: RedisCluster(host="h"),
-        lambda: Sentinel([("h", 1)]).master_for("m"),
-        lambda: object(),
-        lambda: None,
-    ],
-    ids=["cluster", "sentinel", "object", "nothing"],
-)
-def test_what_is_not_one_server_is_refused(other):
-    with pytest.raises(ConfigurationError, match="of one server"):
-        RedisStore(other())
-
-
-def test_options_of_a_lent_client_that_would_get_in_the_way_are_replaced():
-    lent = Redis(decode_responses=True, protocol=3, socket_timeout=9, health_check_interval=5)
-    options = Dialer.of(lent)._options
-    assert options["decode_responses"] is False
-    assert options["protocol"] == 2
-    assert options["socket_timeout"] is None
-    assert options["health_check_interval"] == 0
-    assert not any(name.startswith("maint") for name in options)

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from ssl import SSLCertVerificationError
 from typing import Any, Final, cast, final
 
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 
-from acache.errors import ConfigurationError, StoreUnavailable
+from acache.errors import StoreUnavailable
 from acache_redis._acl import missing_right
 from acache_redis._resp import Refused, Reply
 from acache_redis._wire import Connection as RedisConnection
@@ -54,6 +53,7 @@ class Dialer:
         self.timeout = float(kept.pop("timeout", 1.0))  # seconds, for the store
         self._options = kept | _OVERRIDDEN
         self.host = str(kept.get("host", "localhost"))
+        self.port = int(kept.get("port") or 6379)
         self.database = int(kept.get("db") or 0)
         self._find = find
         self._greet = greet
@@ -61,17 +61,8 @@ class Dialer:
         self.name = f"{name or _url(connection_class, kept)}, database {self.database}"
 
     @classmethod
-    def of(cls, client: object) -> "Dialer":
-        """Return a dialer to where a lent client or pool connects to; neither is used beyond this.
-
-        Raises `ConfigurationError` for what is not one server's.
-        """
-        pool: object = client.connection_pool if isinstance(client, Redis) else client
-        if not isinstance(pool, ConnectionPool) or isinstance(pool, SentinelConnectionPool):
-            raise ConfigurationError(
-                "store: a URL or a redis.asyncio.Redis or ConnectionPool of one server is needed, not "
-                f"{type(client).__name__}; for others see redis+cluster:// and redis+sentinel://"
-            )
+    def of(cls, pool: ConnectionPool) -> "Dialer":
+        """Return a dialer to where a lent pool of one server connects to; it is not used beyond this."""
         return cls(pool.connection_class, pool.connection_kwargs)
 
     @classmethod
@@ -94,6 +85,11 @@ class Dialer:
     def at(self, host: str, port: int) -> "Dialer":
         """Return a dialer to another address, in the same way."""
         return Dialer(self._connection_class, {**self._options, "host": host, "port": port})
+
+    @property
+    def tls(self) -> bool:
+        """Whether its connections are encrypted."""
+        return issubclass(self._connection_class, SSLConnection)
 
     def __repr__(self) -> str:
         return f"<Dialer {self.name}>"

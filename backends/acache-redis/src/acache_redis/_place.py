@@ -5,11 +5,14 @@ from dataclasses import replace
 from random import Random
 from typing import Protocol, cast, final
 
+from redis.asyncio import RedisCluster
+
 from acache.errors import ConfigurationError, StoreUnavailable
 from acache_redis._cluster import Cluster
 from acache_redis._cluster_feed import ClusterFeed
 from acache_redis._dial import Dialer, address_of
 from acache_redis._feed import Listener, Pace, Subscription
+from acache_redis._lent import lent_dialer, seeds_of, shown
 from acache_redis._names import channel_of
 from acache_redis._recent import Recent
 from acache_redis._sentinel import Sentinels
@@ -99,8 +102,11 @@ class ManyServers:
 
 def place_of(server: object) -> Place:
     """Return the place that a URL, or a lent client or pool, names. Raises ConfigurationError."""
+    if isinstance(server, RedisCluster):
+        seeds = seeds_of(server)
+        return ManyServers(seeds, shown("cluster", seeds, tls=seeds[0].tls))
     if not isinstance(server, str):
-        return OneServer(Dialer.of(server))
+        return OneServer(lent_dialer(server))
     try:
         target = read_url(server)
     finally:
@@ -115,14 +121,17 @@ def dialer_of(server: object, *, timeout: float) -> Dialer:
     """Return a dialer to the one server that a URL, or a lent client or pool, names.
 
     *timeout*: seconds, unless the URL says another. Raises ConfigurationError for a cluster too."""
+    in_one = "a journal is in one server: name a redis:// or redis+sentinel:// URL"
+    if isinstance(server, RedisCluster):
+        raise ConfigurationError(in_one)
     if not isinstance(server, str):
-        return Dialer.of(server)
+        return lent_dialer(server)
     try:
         target = read_url(server)
     finally:
         del server
     if target.kind == "redis+cluster":
-        raise ConfigurationError("a journal is in one server: name a redis:// or redis+sentinel:// URL")
+        raise ConfigurationError(in_one)
     return _dialer(replace(target, options={"timeout": timeout, **target.options}))
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from random import Random, SystemRandom
 from typing import TypeVar, final
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from acache.protocols import Claim, Grant, Item, namespace_of
 from acache_redis import _replies as replies
@@ -37,12 +37,12 @@ class RedisStore:
     """Bytes, claims and a feed in a Redis or Valkey server, or a cluster of them (6.2 or newer).
 
     *server*: a URL (`redis://`, `unix://`, `redis+cluster://`, `redis+sentinel://`, each with TLS if
-    `rediss` stands for `redis`), or a client or pool of `redis.asyncio` that says where
-    to connect and is never used otherwise nor closed. *timeout*: seconds a round trip may take,
-    counted from the call, waiting for the one before it included (1 unless the URL says). *ping_every*:
-    seconds between the pings by which a listener learns that it has heard everything. *monotonic*:
-    where send times of pings come from. *rng*: where pauses before reconnecting come from. *ids*:
-    where versions come from, 16 unique bytes.
+    `rediss` stands for `redis`), or a client or pool of `redis.asyncio`, also a `RedisCluster` or what
+    `Sentinel.master_for` returns, that says where to connect and is never used otherwise nor closed.
+    *timeout*: seconds a round trip may take, counted from the call, waiting for the one before it
+    included (1 unless the URL says). *ping_every*: seconds between the pings by which a listener learns
+    that it has heard everything. *monotonic*: where send times of pings come from. *rng*: where pauses
+    before reconnecting come from. *ids*: where versions come from, 16 unique bytes.
 
     Every method raises `StoreUnavailable`, about the server but never its credentials, and may be
     cancelled at any await; what it was about to change may then be changed or not. The store may be
@@ -58,7 +58,7 @@ class RedisStore:
 
     def __init__(
         self,
-        server: "str | Redis | ConnectionPool",
+        server: "str | Redis | RedisCluster | ConnectionPool",
         *,
         timeout: float | None = None,
         ping_every: float = 1.0,
