@@ -4,9 +4,12 @@ import asyncio
 import gc
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import pytest_asyncio
@@ -49,11 +52,26 @@ def _loops() -> dict[str, LoopFactory]:
 
 LOOPS = _loops()
 
+_every_frame = traceback.walk_stack
+
+
+def _nearest_frames(frame: FrameType | None) -> Iterator[tuple[FrameType, int]]:
+    """Yield where something was made: asyncio's debug mode keeps it of every future, task and callback.
+
+    With all the frames of pytest that took a third of the time of these tests."""
+    return islice(_every_frame(frame), 5)
+
+
+traceback.walk_stack = _nearest_frames
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Search by seed is slow: it runs once, and the coverage floor does not lean on it."""
+    """Mark what the coverage floor does not lean on: search by seed, which is slow, and other loops."""
     if item.path.is_relative_to(Path(__file__).parent / "tests" / "scenarios"):
         item.add_marker("slow")
+    given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    if given.get("_asyncio_loop_factory", _debug) is not _debug:
+        item.add_marker("other_loop")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,16 +53,21 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=VERSIONS)
 def tests(session: nox.Session) -> None:
-    """The tests. On the first Python of the run also real servers, and then, without measuring, slow ones."""
+    """The tests. On the first Python of the run also real servers and slow ones, and what is measured."""
     _sync(session, "--group=test")
     if results:
         _pytest(session, "-m", "not slow and not real and not scale", *session.posargs)
         return
     session.run("coverage", "erase")
+    # Measuring doubles the time of a test, and another loop runs the same lines.
+    apart = "slow or other_loop"
+    chosen = session.posargs or ("--ignore=tests/docs",)  # which the session `docs` runs
     try:
-        _pytest(session, "-m", "not slow and not scale", *session.posargs, runner=("coverage", "run", "-m"))
+        # Real servers are waited for: one worker more than there are processors fills the time.
+        measured = ("coverage", "run", "-m")
+        _pytest(session, "-m", f"not scale and not ({apart})", *chosen, runner=measured, workers=3)
     finally:
-        _pytest(session, "-m", "slow and not scale", *session.posargs)
+        _pytest(session, "-m", f"not scale and ({apart})", *chosen)
 
 
 @nox.session(python=False)
@@ -208,6 +213,7 @@ def _pytest(
         *runner,
         "pytest",
         f"--numprocesses={workers}",
+        "--dist=worksteal",  # a module's tests stay together, and so do the servers that they share
         f"--junit-xml={counts}",
         *arguments,
         # Unlike -X dev this reaches the workers, which must agree on the order of sets in test names too.

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
 from acache import Cache
+from acache.events import Event
 from acache.testing import ManualClock
+from acache.testing.network import Network
+from acache.testing.remote import MemoryRemote
+from acache.testing.server import MemoryServer
 
 
 class Gated:
@@ -42,6 +47,32 @@ def clock() -> ManualClock:
 async def cache(clock: ManualClock) -> AsyncIterator[Cache]:
     async with Cache("memory://", clock=clock) as cache:
         yield cache
+
+
+@pytest.fixture
+def events(cache: Cache) -> list[Event]:
+    """What the cache has told so far."""
+    seen: list[Event] = []
+    cache.subscribe(seen.append)
+    return seen
+
+
+@pytest.fixture
+def server(clock: ManualClock) -> MemoryServer:
+    """A server that several caches can share."""
+    return MemoryServer(clock=clock)
+
+
+@pytest_asyncio.fixture
+async def open_cache(server: MemoryServer, clock: ManualClock):
+    """Open caches over the server, each with a network of its own; closed with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(network: Network | None = None, **options) -> Cache:
+            store = MemoryRemote(server, network=network or Network())
+            return await stack.enter_async_context(Cache(store, clock=clock, **options))
+
+        yield opened
 
 
 @pytest_asyncio.fixture

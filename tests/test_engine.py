@@ -30,13 +30,6 @@ class Dice:
         return self.numbers.pop(0) if self.numbers else 1 - 2**-53
 
 
-@pytest.fixture
-def events(cache):
-    seen = []
-    cache.subscribe(seen.append)
-    return seen
-
-
 def read(cache, load, key="k", **options):
     return cache.get_or_load(key, load, **{"ttl": 60, **options})
 

@@ -3,33 +3,11 @@
 import asyncio
 
 import pytest
-import pytest_asyncio
 
 from acache import Cache
 from acache.events import LeaseAwaited, LoadAwaited, LoadEnded, LoadStarted
 from acache.testing.network import Network
 from acache.testing.remote import MemoryRemote
-from acache.testing.server import MemoryServer
-
-
-@pytest.fixture
-def server(clock):
-    return MemoryServer(clock=clock)
-
-
-@pytest_asyncio.fixture
-async def open_cache(server, clock):
-    caches = []
-
-    async def opened(network=None, **options):
-        cache = Cache(MemoryRemote(server, network=network or Network()), clock=clock, **options)
-        await cache.__aenter__()
-        caches.append(cache)
-        return cache
-
-    yield opened
-    for cache in caches:
-        await cache.aclose()
 
 
 def told_to(cache, *kinds):

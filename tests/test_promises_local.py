@@ -14,13 +14,6 @@ from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import LoadFailed, RefreshFailed
 
 
-@pytest.fixture
-def events(cache):
-    seen = []
-    cache.subscribe(seen.append)
-    return seen
-
-
 def read(cache, load, key="k", **options):
     return cache.get_or_load(key, load, **{"ttl": 60, **options})
 

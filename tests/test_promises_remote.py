@@ -22,14 +22,8 @@ from acache.events import (
 )
 from acache.testing.network import Network
 from acache.testing.remote import LeasingRemote, MemoryRemote, PlainRemote
-from acache.testing.server import MemoryServer
 
 KEYS = (b"first signing key, 32 bytes long", b"another signing key, as long too")
-
-
-@pytest.fixture
-def server(clock):
-    return MemoryServer(clock=clock)
 
 
 @pytest_asyncio.fixture

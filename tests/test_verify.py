@@ -176,6 +176,7 @@ async def write_inside_a_fence(sim, cache, rows):
         await asyncio.sleep(sim.random.choice((0, 0.01, 0.5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [commit_then_invalidate, write_inside_a_fence], ids=lambda each: each.__name__
 )

@@ -18,13 +18,6 @@ async def cache(cache):
     assert claims(cache) == 0
 
 
-@pytest.fixture
-def events(cache):
-    seen = []
-    cache.subscribe(seen.append)
-    return seen
-
-
 def claims(cache):
     solo = cache._engine.authority
     return len(solo._key_claims) + len(solo._tag_claims)

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from uvicorn_served import served
 
 from acache import Cache, MemoryJournal, WriteBehind
 from acache.dashboard import asgi_app
@@ -21,20 +21,13 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
 @asynccontextmanager
-async def served(app):
+async def visited(app):
     """A client of a real server that serves *app*."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.001)
-    try:
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        await serving
+    async with (
+        served(app, timeout_graceful_shutdown=1) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client,
+    ):
+        yield client
 
 
 async def snapshot(client, path="/events"):
@@ -49,7 +42,7 @@ async def snapshot(client, path="/events"):
 
 @pytest.mark.asyncio
 async def test_the_page_holds_all_it_needs_and_lets_nothing_else_run(cache):
-    async with served(asgi_app(cache)) as client:
+    async with visited(asgi_app(cache)) as client:
         answer = await client.get("/")
         assert answer.status_code == 200
         policy = answer.headers["content-security-policy"]
@@ -72,7 +65,7 @@ async def test_the_stream_says_what_functions_tags_and_health_are(cache, clock):
     await user(1)
     await user(1)
     await cache.invalidate(HOSTILE, tags=["users"])
-    async with served(app) as client:
+    async with visited(app) as client:
         (told,) = (await snapshot(client))["caches"]
     assert told["namespace"] == "default"
     (function,) = told["functions"]
@@ -85,7 +78,7 @@ async def test_the_stream_says_what_functions_tags_and_health_are(cache, clock):
 @pytest.mark.asyncio
 async def test_a_key_is_explained_without_its_value(cache):
     await cache.set(HOSTILE, "secret value", ttl=60, tags=["t"])
-    async with served(asgi_app(cache)) as client:
+    async with visited(asgi_app(cache)) as client:
         answer = await client.get("/explain", params={"cache": "default", "key": HOSTILE})
         assert answer.json()["key"] == HOSTILE
         assert answer.json()["tags"] == ["t"]
@@ -106,7 +99,7 @@ async def test_only_those_whom_the_app_lets_look_do(cache):
     async def authorize(scope):
         return dict(scope["headers"]).get(b"x-user") == b"ada"
 
-    async with served(asgi_app(cache, authorize=authorize)) as client:
+    async with visited(asgi_app(cache, authorize=authorize)) as client:
         for path in ("/", "/events", "/explain?cache=default&key=k", "/nowhere"):
             assert (await client.get(path)).status_code == 403
         assert (await client.get("/", headers={"x-user": "ada"})).status_code == 200
@@ -114,7 +107,7 @@ async def test_only_those_whom_the_app_lets_look_do(cache):
 
 @pytest.mark.asyncio
 async def test_it_only_reads(cache):
-    async with served(asgi_app(cache)) as client:
+    async with visited(asgi_app(cache)) as client:
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert (await client.request(method, "/explain?cache=default&key=k")).status_code == 405
         assert (await client.get("/nowhere")).status_code == 404
@@ -123,7 +116,7 @@ async def test_it_only_reads(cache):
 @pytest.mark.asyncio
 async def test_it_can_be_mounted_and_finds_its_own_paths(cache):
     app = Starlette(routes=[Mount("/internal/cache", asgi_app(cache))])
-    async with served(app) as client:
+    async with visited(app) as client:
         answer = await client.get("/internal/cache", follow_redirects=True)
         assert answer.url.path == "/internal/cache/"
         assert "<title>acache</title>" in answer.text
@@ -132,7 +125,7 @@ async def test_it_can_be_mounted_and_finds_its_own_paths(cache):
 
 @pytest.mark.asyncio
 async def test_a_reader_who_leaves_takes_the_stream_along(cache):
-    async with served(asgi_app(cache)) as client:
+    async with visited(asgi_app(cache)) as client:
         for _ in range(3):
             await snapshot(client)
         async with asyncio.timeout(20):
@@ -158,7 +151,7 @@ async def test_backlogs_and_dead_letters_are_shown(cache, clock):
         app = asgi_app(cache, write_behind={"users": users})
         await users.put(1, "Ada")
         await users.flush()
-        async with served(app) as client:
+        async with visited(app) as client:
             told = await snapshot(client)
     (pattern,) = told["patterns"]
     assert (pattern["name"], pattern["pending"], pattern["dead"]) == ("users", 0, 1)
@@ -186,5 +179,5 @@ def test_an_app_without_a_cache_is_refused():
 
 @pytest.mark.asyncio
 async def test_two_caches_are_told_apart(cache):
-    async with Cache(namespace="other") as other, served(asgi_app(cache, other)) as client:
+    async with Cache(namespace="other") as other, visited(asgi_app(cache, other)) as client:
         assert [each["namespace"] for each in (await snapshot(client))["caches"]] == ["default", "other"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import uvicorn
+from uvicorn_served import served
 
 from acache.cli.live import open_shop
 from acache.dashboard import asgi_app
@@ -24,16 +24,9 @@ DESK = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
 
 
 @asynccontextmanager
-async def served(app):
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.001)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        await serving
+async def at_a_url(app):
+    async with served(app, timeout_graceful_shutdown=1) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest_asyncio.fixture
@@ -49,7 +42,7 @@ async def url(cache, clock):
         await user(name)
     await cache.invalidate("gone", tags=["user:grace", HOSTILE])
     await cache.set(HOSTILE, "secret", ttl=60, tags=["t"])
-    async with served(app) as url:
+    async with at_a_url(app) as url:
         yield url
 
 
@@ -111,7 +104,7 @@ async def test_it_fits_the_screen_and_follows_the_scheme(url, look):
 )
 async def test_pictures_of_a_busy_shop(tmp_path):
     pictures = Path(os.environ["ACACHE_PICTURES"])
-    async with open_shop(tmp_path, seed=1) as app, served(app) as url:
+    async with open_shop(tmp_path, seed=1) as app, at_a_url(app) as url:
         async with page_at(url, **DESK) as page:
             await page.fill("#key", "orders:1")
             await asyncio.sleep(45)

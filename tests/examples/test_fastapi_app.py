@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-import uvicorn
+from uvicorn_served import served
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fastapi_app.py"
 pytestmark = [pytest.mark.asyncio, pytest.mark.real]
@@ -28,7 +28,7 @@ def example(tmp_path, monkeypatch):
 
 @pytest_asyncio.fixture
 async def port(example):
-    async with served(example.app) as port:
+    async with served(example.app, lifespan="on") as port:
         yield port
 
 
@@ -36,19 +36,6 @@ async def port(example):
 async def client(port):
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
         yield client
-
-
-@asynccontextmanager
-async def served(app):
-    """Serve *app* on a free port, in this loop, until the end of the block."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started or serving.done())
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def until(true, seconds=20):

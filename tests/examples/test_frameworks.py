@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
+from uvicorn_served import served
 
 FOLDER = Path(__file__).parents[2] / "examples" / "frameworks"
 pytestmark = [pytest.mark.asyncio, pytest.mark.real]
@@ -27,17 +27,8 @@ def imported(name):
     return module
 
 
-@asynccontextmanager
-async def by_uvicorn(app):
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.001)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await serving
+def by_uvicorn(app):
+    return served(app, lifespan="on")
 
 
 @asynccontextmanager
