@@ -104,7 +104,9 @@ class Load:
             self.tasks.create_task(self.change(self.caches[key % CACHES], key))
 
     async def heal(self):
-        """Stop writing and wait until every invalidation has landed and every cache reads remotely again."""
+        """Stop writing and wait until every invalidation has landed and every cache reads remotely again.
+
+        From all servers: a process that has not met a new primary has told it nothing yet."""
         self.writing.clear()
         async with asyncio.timeout(60):
             while self.writes or any(len(c._engine.authority.pending) for c in self.caches):
@@ -113,6 +115,8 @@ class Load:
                 while cache._engine.authority._remote.breaker.open:
                     await cache.get("probe")
                     await asyncio.sleep(0.1)
+                for key in range(KEYS):
+                    await self.read(cache, key)
 
     async def count_stale(self):
         """Read every key in every cache; add those that are older than what was invalidated for."""

@@ -91,6 +91,8 @@ def troubles(row, margin):
             yield f"{where}: the {name.replace('_', ' ')} took {row[name]:.2f} s, more than {longest:g} s"
     if row["way"] == "told again" and not row["told_again"]:
         yield f"{where}: no invalidation was told again"
+    if row["way"] == "told again" and row["stale_after_heal"]:
+        yield f"{where}: {row['stale_after_heal']} reads were stale after all was well again"
 
 
 def table(rows):

@@ -8,15 +8,16 @@ pytestmark = [pytest.mark.real, pytest.mark.scale, pytest.mark.asyncio]
 
 
 @pytest.mark.parametrize("kind", ["cluster", "sentinel"])
-async def test_no_read_fails_or_takes_long_and_hardly_anything_is_stale_once_all_is_well_again(kind):
+async def test_no_read_fails_or_takes_long_and_nothing_is_stale_once_all_is_well_again(kind):
     place = cluster(3, 3, node_timeout=1000) if kind == "cluster" else watched(1)
     kill = kill_primary_of_cluster if kind == "cluster" else kill_watched_primary
     with place as servers:
         outcome = await survive(servers, kill, 1)
     print(outcome)
     assert outcome.failed_reads == 0
-    # Not none: a fail-over may still lose one or two of them, where without being told again all 60 or 180 are.
-    assert outcome.stale_after_heal <= 12, f"of {CACHES * KEYS}"
+    assert outcome.stale_after_heal == 0, (
+        f"of {CACHES * KEYS}, of which 60 or 180 are if nothing is told again"
+    )
     assert outcome.told_again > 0
     # Generous, since a busy machine makes everything late: it is a bound all the same.
     assert outcome.slowest_read < 10 * TIMEOUT
