@@ -122,7 +122,7 @@ class Cache:
             rng=rng,
             ids=ids,
         )
-        del store, signing_keys  # where errors are reported with the variables of their frames
+        del store, near, signing_keys  # where errors are reported with the variables of their frames
         self._wirings: WeakSet[Wiring] = WeakSet()
         self._owners: dict[tuple[type[Wiring], str], str] = {}  # which function has a template, by its shape
         self._typed_keys: dict[str, Template] = {}  # by shape: their annotations count in `key`

@@ -279,14 +279,16 @@ def from_url(url: str) -> MemoryStore:
         parts = urlsplit(url)
     except ValueError:  # brackets that hold no address
         parts = None
+    del url  # somebody's password may be in it all the same
     if parts is None or parts.netloc or parts.path not in {"", "/"} or parts.fragment:
+        del parts
         raise ConfigurationError("memory:// has no host and no path: write memory://?max_entries=10000")
     options: dict[str, Any] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in {"max_entries", "max_weight", "copy"}:
-            raise ConfigurationError(
-                f"memory:// has no parameter {name!r}: it takes max_entries, max_weight and copy"
-            )
+            shown = f"parameter {name!r}" if name.isidentifier() else "such parameter"
+            del parts, name, text
+            raise ConfigurationError(f"memory:// has no {shown}: it takes max_entries, max_weight and copy")
         if name in options:
             raise ConfigurationError(f"memory:// names {name} twice: leave one out")
         options[name] = text if name == "copy" else _integer(text)

@@ -1,5 +1,6 @@
 """Find what a name stands for, through entry points: stores and journals by URL scheme, codecs by name."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
@@ -18,6 +19,8 @@ KNOWN_ELSEWHERE: Final = {
     "file": "acache-sqlite",  # of a journal: a path
 }
 
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")  # what is none may hold a password
+
 
 @cache
 def _found(group: str) -> dict[str, Any]:
@@ -30,7 +33,9 @@ def open_store(url: str) -> LocalStore | RemoteStore:
     """Return the store that *url* names; nothing is connected yet.
 
     Raises UnknownScheme, naming the distribution to install where one is known."""
-    scheme = url.partition(":")[0] if ":" in url else ""  # urlsplit would remember a password
+    found = _SCHEME.match(url)  # urlsplit would remember a password
+    scheme = "" if found is None else found[0]
+    del found
     try:
         factory: Callable[[str], LocalStore | RemoteStore] = _factory("store", scheme)
         return factory(url)

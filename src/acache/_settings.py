@@ -38,7 +38,7 @@ class Settings:
     """The options of a cache, as they were given. Its repr shows no secrets: a URL may hold a password."""
 
     store: str | LocalStore | RemoteStore | None = field(default=None, repr=False)
-    near: str | LocalStore | bool | None = None
+    near: str | LocalStore | bool | None = field(default=None, repr=False)
     namespace: str = "default"
     policy: Policy = NO_DEFAULTS
     codec: str | Codec | None = None
@@ -189,8 +189,12 @@ def _near(settings: Settings, store: RemoteStore) -> LocalStore | None:
         raise ConfigurationError(
             f"near= needs a remote store that tells what others change; {type(store).__name__} has no feed"
         )
-    given = DEFAULT_NEAR if settings.near is True else settings.near
-    near = open_store(given) if isinstance(given, str) else given
+    near = settings.near
+    if near is True:
+        near = open_store(DEFAULT_NEAR)
+    elif isinstance(near, str):
+        del near  # where errors are reported with the variables of their frames
+        near = open_store(settings.near)
     if not is_local(near):
         raise ConfigurationError("near= takes a local store, such as MemoryStore or a memory:// URL")
     return cast("LocalStore", near)

@@ -2,12 +2,14 @@
 
 import traceback
 from importlib.metadata import EntryPoint
+from random import Random
 
 import pytest
 
-from acache.errors import ConfigurationError
+from acache import Cache
+from acache.errors import CacheError, ConfigurationError
 from acache.protocols import Feed, Leases, RemoteStore
-from acache_redis import from_url
+from acache_redis import RedisJournal, RedisStore, from_url
 from acache_redis._url import read_url
 
 
@@ -97,3 +99,56 @@ def test_the_entry_points_find_the_factory():
     assert isinstance(store, RemoteStore)
     assert isinstance(store, Leases)
     assert isinstance(store, Feed)
+
+
+MISPLACED = [
+    "unix:///user:s3cret@/run/x.sock",
+    "unix:/user:s3cret@run/x.sock",
+    "unix:user:s3cret@/run/x.sock",
+    "unix://u/ser:s3cret@/run/x.sock",
+    "unix:/?user:s3cret@/run/x.sock",
+    "redis+sentinel:///user:s3cret@h/shop",
+    "redis+cluster://user:?s3cret@h",
+    "redis://:1/s3cret@h",
+    "redis://:1?s3cret@h",
+    "redis://:1#s3cret@h",
+    "memory:/user:s3cret@h",
+    "memory://?user:s3cret@h",
+    "redis?//user:s3cret@h:6379",
+]
+
+
+@pytest.mark.parametrize("url", MISPLACED)
+@pytest.mark.parametrize("make", [Cache, RedisStore, RedisJournal, lambda url: Cache("redis://", near=url)])
+def test_a_password_in_a_wrong_place_is_refused_and_not_shown(make, url):
+    with pytest.raises(CacheError) as refused:
+        make(url)
+    error = refused.value
+    frames = [
+        frame for frame, _ in traceback.walk_tb(error.__traceback__) if "/src/" in frame.f_code.co_filename
+    ]
+    shown = [
+        str(error),
+        repr(error.__cause__),
+        repr(error.__context__),
+        *(repr(each.f_locals) for each in frames),
+    ]
+    assert frames
+    assert "s3cret" not in "".join(shown)
+
+
+def test_no_url_that_is_mistyped_shows_its_password():
+    places = ("redis://{}h:1/0", "rediss://{}h", "unix://{}/x.sock?db=1", "redis+cluster://{}h,i:2")
+    rng = Random(7)
+    for _ in range(2_000):
+        url = rng.choice((*places, "redis+sentinel://{}h,i/shop/0?db=1")).format("user:s3cret@")
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(url) + 1)
+            url = url[:at] + rng.choice("/:@?#%[],\\ &=;1a") + url[at + rng.randint(0, 1) :]
+        if "@" not in url.partition("s3cret")[2]:
+            continue  # then it is a host or a path, as far as anybody can tell
+        try:
+            shown = repr(RedisStore(url))
+        except ConfigurationError as error:
+            shown = f"{error}{error.__cause__}{error.__context__}"
+        assert "s3cret" not in shown, url

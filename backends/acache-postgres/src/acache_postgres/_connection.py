@@ -39,7 +39,10 @@ def connections_to(database: Database, *, size: int, patience: float) -> Connect
 
     A pool of our own has at most *size* of them, and *patience* seconds to end when it is closed."""
     if isinstance(database, str):
-        return OwnPools(checked_url(database), size=size, patience=patience)
+        try:
+            return OwnPools(checked_url(database), size=size, patience=patience)
+        finally:
+            del database  # where errors are reported with the variables of their frames
     if is_pool(database):
         return LentPool(database)
     if is_connection(database):
@@ -52,8 +55,15 @@ def connections_to(database: Database, *, size: int, patience: float) -> Connect
 
 def checked_url(url: str) -> str:
     """Return *url* as asyncpg takes it. `ConfigurationError` never shows it: it holds a password."""
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # its words quote the host, or what was taken for it
+        scheme = None
+    if scheme is None:
+        del url
+        raise ConfigurationError("database=: the URL has no valid host")
     if scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        del url
         raise ConfigurationError(f"database=: a URL begins with postgresql://, not {scheme!r}")
     return url.replace("postgresql+asyncpg", "postgresql", 1)
 

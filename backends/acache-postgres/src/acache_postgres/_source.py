@@ -28,7 +28,10 @@ class PostgresSource(Generic[K, V]):
     def __init__(self, database: Database, *, what: str, timeout: float, pool_size: int) -> None:
         if pool_size < 1:
             raise ConfigurationError("pool_size= must be at least 1")
-        self._connections = connections_to(database, size=pool_size, patience=timeout + GRACE)
+        try:
+            self._connections = connections_to(database, size=pool_size, patience=timeout + GRACE)
+        finally:
+            del database
         self._what = what
         self._timeout = timeout
 

@@ -82,7 +82,10 @@ class PostgresChanges:
                 "url_or_pool= must be a postgresql:// URL or a pool of asyncpg, "
                 f"not {type(url_or_pool).__name__}"
             )
-        self._database = checked_url(url_or_pool) if isinstance(url_or_pool, str) else url_or_pool
+        try:
+            self._database = checked_url(url_or_pool) if isinstance(url_or_pool, str) else url_or_pool
+        finally:
+            del url_or_pool  # it may hold a password, and reporters of errors show variables
         self._cache = cache
         self._watched = watched(tables or {}, tags or {})
         for each in self._watched:

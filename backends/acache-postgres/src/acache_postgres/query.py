@@ -54,7 +54,10 @@ class QuerySource(PostgresSource[K, V]):
         pool_size: int = 10,
     ) -> None:
         """Prepare; the statements are compiled by the first batch. Raises `ConfigurationError`."""
-        super().__init__(database, what="query", timeout=timeout, pool_size=pool_size)
+        try:
+            super().__init__(database, what="query", timeout=timeout, pool_size=pool_size)
+        finally:
+            del database  # it may hold a password, and reporters of errors show variables
         shape = shape_of(type)
         self._key: KeyShape[K] = KeyShape(key, shape.readers())
         self._save = statement(save) if save is not None else None

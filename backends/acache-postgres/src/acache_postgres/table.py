@@ -59,7 +59,10 @@ class PostgresTable(PostgresSource[K, V]):
         clock: WallClock = time,
     ) -> None:
         """Prepare; nothing is connected before the first batch. Raises `ConfigurationError`."""
-        super().__init__(database, what=f"table {table!r}", timeout=timeout, pool_size=pool_size)
+        try:
+            super().__init__(database, what=f"table {table!r}", timeout=timeout, pool_size=pool_size)
+        finally:
+            del database  # it may hold a password, and reporters of errors show variables
         shape = shape_of(type)
         self._key: KeyShape[K] = KeyShape(key, shape.readers())
         wanted = chosen(shape, columns if columns is None or isinstance(columns, str) else tuple(columns))

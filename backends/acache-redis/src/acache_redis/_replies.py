@@ -27,6 +27,15 @@ def versions(replies: Sequence[Reply]) -> list[bytes | None]:
     return list(replies)
 
 
+def stamp(replies: Sequence[Reply]) -> bytes:
+    """Return the one stamp."""
+    match replies:
+        case [bytes(found)]:
+            return found
+        case _:
+            raise ValueError("no stamp")
+
+
 def grant(replies: Sequence[Reply]) -> Grant:
     """Return the answer to a request for a lease."""
     match replies:

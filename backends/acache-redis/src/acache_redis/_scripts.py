@@ -22,12 +22,7 @@ from acache_redis._names import Pair
 from acache_redis._resp import Command
 from acache_redis._script import Script, loads
 
-_PRELUDE = """
-local function clock()
-    local time = redis.call('TIME')
-    return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
+_READ = """
 -- What stands under a name of ours but is of another type was not put there by us: it is nothing, and goes.
 local function read(command, key)
     local value = redis.pcall(command, key)
@@ -39,6 +34,15 @@ local function read(command, key)
         return false
     end
     return value
+end
+"""
+
+_PRELUDE = (
+    _READ
+    + """
+local function clock()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 local standing = {held = {}, count = 0, kind = false, taint = false}
@@ -114,6 +118,7 @@ local function publish()
     end
 end
 """
+)
 
 
 @final
@@ -262,6 +267,20 @@ if new then
 end
 return new and version
 """)
+
+# For the place of a namespace's stamp where something of another type stands: else it takes no script.
+STAMP: Final = Verb.of(
+    _READ
+    + """
+local there = read('GET', KEYS[1])
+if not there then
+    redis.call('SET', KEYS[1], ARGV[1])
+    return ARGV[1]
+end
+return there
+"""
+)
+_all.append(STAMP)
 
 CLAIMS: Final = _script("""
 local found = {}

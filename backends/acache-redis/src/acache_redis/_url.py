@@ -52,6 +52,9 @@ def _read(url: str) -> Target | str:
         kind, tls = parts.scheme.replace("rediss", "redis", 1), parts.scheme.startswith("rediss")
         if kind not in {*PORTS, "unix"}:
             return "begins with neither redis:// nor unix://, nor is it of a cluster or sentinels"
+        # A slash, ? or # that was misplaced, or left as it is in a password, makes a path of who it is.
+        if "@" in parts.path or parts.fragment or not url.startswith(f"{parts.scheme}://"):
+            return "has no user and password between // and @: write / as %2F, ? as %3F, # as %23, @ as %40"
         options, hosts = _who(parts), _hosts(parts, PORTS.get(kind, 0))
     except ValueError:
         return "has no valid host and port"
@@ -86,7 +89,7 @@ def _path(kind: str, path: str, options: dict[str, Any]) -> tuple[str, str]:
     service, _, database = path.strip("/").rpartition("/")
     if kind == "redis+sentinel":
         service, _, database = path.strip("/").partition("/")
-        if not service:
+        if not service or "=" in service:  # a parameter without its question mark
             raise _Wrong("names no service")
     elif service:
         raise _Wrong("has no usable 'db'")
@@ -99,7 +102,8 @@ def _parameters(
     options: dict[str, Any] = {}
     for name, value in parameters.items():
         if name not in known:
-            raise _Wrong(f"has no parameter {name!r} (there are {', '.join(known)})")
+            shown = f"parameter {name!r}" if value and name.isidentifier() else "such parameter"
+            raise _Wrong(f"has no {shown} (there are {', '.join(known)})")
         options[name] = known[name](value)
         if options[name] is None:
             raise _Wrong(f"has no usable {name!r}")

@@ -17,6 +17,7 @@ from typing import TypeVar, final
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
+from acache.errors import StoreUnavailable
 from acache.protocols import Claim, Grant, Item, namespace_of
 from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
@@ -130,7 +131,12 @@ class RedisStore:
         """Return the invalidation stamp of *namespace*, made if missing."""
         name, candidate = stamp_of(namespace), self._ids()
         commands: list[Command] = [(b"SET", name, candidate, b"NX"), (b"GET", name)]
-        _, stamp = await self._call(commands, replies.versions)
+        try:
+            _, stamp = await self._call(commands, replies.versions)
+        except StoreUnavailable as error:
+            if getattr(error.__cause__, "code", "") != "WRONGTYPE":
+                raise
+            return await self._call([scripts.STAMP.run((name,), candidate)], replies.stamp)
         # Evicted between the two: any stamp will do that is never seen again.
         return candidate if stamp is None else stamp
 

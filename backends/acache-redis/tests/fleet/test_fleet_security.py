@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from valkey_server import valkey
 
-from acache import Cache
+from acache import Cache, loading
 from acache.errors import ConfigurationError
 from acache.events import EntryRejected, InvalidationPending, StoreFailed
 from acache_redis import RedisStore
@@ -118,12 +118,19 @@ async def test_p8_a_value_of_another_type_is_a_miss(server):
         assert await cache.get_or_load("typed", number, ttl=60, type=int) == 7
 
 
+async def tagged():
+    loading().tags.add("late")
+    return await answer()
+
+
 FOREIGN = {
     "an entry": "acache:e:shop:{k}",
     "the claims of a key": "acache:c:shop:{k}",
     "a version": "acache:t:shop:{t}",
     "the claims of a tag": "acache:tc:shop:{t}",
     "the namespace's version": "acache:n:shop",
+    "the claims of the namespace": "acache:nc:{acache:n:shop}",
+    "the stamp": "acache:s:shop",
 }
 
 
@@ -134,6 +141,8 @@ async def test_p5_a_key_of_another_type_in_our_place_is_nothing_and_holds_up_nob
         await redis.lpush(FOREIGN[place], "x")
     async with Cache(RedisStore(server.url), namespace="shop") as cache:
         assert await cache.get_or_load("k", answer, ttl=60, tags=["t"], type=dict) == await answer()
+        assert await cache.get_or_load("late", tagged, ttl=60, type=dict) == await answer()
+        assert await cache.get("late", type=dict) == await answer()
         await cache.invalidate("k", tags=["t"])
         async with cache.writing("k", tags=["t"]) as writer:
             writer.commit("k", await answer(), ttl=60)

@@ -169,7 +169,10 @@ def path_of(database: str | os.PathLike[str]) -> str:
         raise ConfigurationError(msg)
     if not text.startswith(("sqlite:", "sqlite+aiosqlite:")):
         return text
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that hold no address
+        parts = urlsplit("sqlite:")
     if parts.netloc or not parts.path.startswith("/"):
         msg = "database=: a URL is sqlite:///relative/path or sqlite:////absolute/path"
         raise ConfigurationError(msg)
