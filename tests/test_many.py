@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from acache import MISSING, Cache, loading
-from acache.errors import LoadTimeout, UncacheableArgument
+from acache.errors import LoadCancelled, LoadTimeout, UncacheableArgument
 from acache.testing.remote import MemoryRemote
 from acache.testing.server import MemoryServer
 
@@ -446,3 +446,24 @@ async def test_a_batch_that_finds_stale_values_remotely_has_them_refreshed(clock
         for _ in range(5):
             await turn()
         assert await many([1, 2]) == {1: 2, 2: 2}
+
+
+@pytest.mark.asyncio
+async def test_a_failed_batch_says_whose_it_was_and_of_which_keys(cache):
+    async def hang(keys):
+        await asyncio.sleep(60)
+
+    async def give_up(keys):
+        raise asyncio.CancelledError
+
+    async def answer_nothing(keys): ...
+
+    keys = [f"n:{number}" for number in range(5)]
+    for load, error, said in (
+        (hang, LoadTimeout, "hang: n:0, n:1, n:2 and 2 more' took longer than max_load_time"),
+        (give_up, LoadCancelled, "give_up: n:0, n:1, n:2 and 2 more' was cancelled from within"),
+        (answer_nothing, TypeError, "answer_nothing must return a mapping"),
+        (lambda keys: 7, TypeError, "the loader of '.*lambda>' returned int"),
+    ):
+        with pytest.raises(error, match=said):
+            await cache.get_or_load_many(keys, load, ttl=60, max_load_time=0.001)

@@ -1,6 +1,9 @@
 """What an entry is worth, and what a load leaves behind."""
 
 import math
+import pickle
+from copy import copy, deepcopy
+from dataclasses import fields
 from datetime import timedelta
 from math import exp, inf, log
 from random import Random
@@ -20,6 +23,7 @@ from acache._policy import (
     STALE,
     Failed,
     Loaded,
+    Options,
     decide,
     plan,
     settle,
@@ -259,3 +263,17 @@ def test_policies_are_values():
     assert hash(Policy(ttl=60)) == hash(Policy(ttl=60.0, beta=1.0))
     assert Policy(ttl=60) != Policy(ttl=61)
     assert repr(Policy(ttl=60, beta=2)) == "Policy(ttl=60.0, beta=2.0)"
+
+
+def test_a_policy_has_no_fields_but_its_options_and_is_copied_with_what_was_named():
+    policy = Policy(ttl=60, timeout=2)
+    assert {field.name for field in fields(Policy)} == set(Options.__annotations__)
+    for copied in (copy(policy), deepcopy(policy), pickle.loads(pickle.dumps(policy))):
+        assert copied == policy
+        assert repr(copied) == "Policy(ttl=60.0, timeout=2.0)"
+        assert (copied.named, copied.patient, copied.keep) == (policy.named, False, 0)
+    assert {name for name in dir(Policy) if not name.startswith("_")} - set(Options.__annotations__) == {
+        "keep",
+        "named",
+        "patient",
+    }

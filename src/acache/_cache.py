@@ -335,7 +335,8 @@ class Cache:
         check_load(load_many, "load_many")
         plan_ = self._plans.of("get_or_load_many", policy, options, DEFAULT_CALLER)
         tally, given = self._direct, checked_tags(tags)
-        group = Group(identity=object(), load=cast("Any", load_many))
+        name = getattr(load_many, "__qualname__", None) or kind_of(load_many)
+        group = Group(identity=object(), load=cast("Any", load_many), name=name)
 
         by_name = {checked(key): key for key in names("keys", keys)}
 

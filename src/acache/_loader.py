@@ -20,6 +20,7 @@ from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import Event, LoadEnded, LoadFailed, LoadStarted, RefreshFailed
 
 UNTOLD: Final = nullcontext()
+_SHOWN: Final = 3  # keys of a batch that an error names
 
 Landed = Callable[[CacheFlight, Outcome], object]
 """Takes the outcome of one flight; must not raise."""
@@ -39,6 +40,12 @@ def failure_of(error: BaseException, key: str) -> BaseException | None:
         cancelled.__cause__ = error
         return cancelled
     return None
+
+
+def _described(function: str, keys: Sequence[str]) -> str:
+    """Say which batch it was: its function and its first keys."""
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return f"{function}: {', '.join(keys[:_SHOWN])}{more}"
 
 
 class Loader:
@@ -95,17 +102,18 @@ class Loader:
         group = call.group
         assert group is not None  # noqa: S101 - only flights of a group come here
 
+        name = group.name or call.tally.name
+        keys = tuple([flight.key for flight in batch])
+
         async def load() -> object:
-            found: object = await begin(lambda: group.load(items), call.tally.name)
+            found: object = await begin(lambda: group.load(items), name)
             if not issubclass(type(found), Mapping):
                 kind = type(found).__name__
-                raise TypeError(f"{call.tally.name} must return a mapping from id to value, not {kind}")
+                raise TypeError(f"{name} must return a mapping from id to value, not {kind}")
             return found
 
-        keys = (flight.key for flight in batch)
-        outcome = await self._run(
-            batch, load, call, Loading(), nested=batch.nested, key=call.tally.name, keys=keys
-        )
+        what = _described(name, keys)
+        outcome = await self._run(batch, load, call, Loading(), nested=batch.nested, key=what, keys=keys)
         if isinstance(outcome, Failed):
             return outcome
         value_of = answering(cast("Mapping[Any, Any]", outcome.value), items, group.text)

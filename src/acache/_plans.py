@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from acache._policy import Options, Policy, plan
+from acache._policy import Options, Policy, over, plan
 
 MAX_PLANS: Final = 256
 
@@ -34,7 +34,7 @@ class Plans:
             known, seen = None, ()
         if known is None:
             base = self._defaults
-            base = base.over(default) if default is not None else base
+            base = over(base, default) if default is not None else base
             known = plan(where, options, policy=policy, default=base, plannable=True)
             if len(self._known) < MAX_PLANS:
                 self._known[seen] = known

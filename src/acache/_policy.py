@@ -138,8 +138,18 @@ def read_options(options: dict[str, object]) -> dict[str, object]:
     return {name: _READ[name](name, value) for name, value in options.items()}
 
 
+class _Derived:
+    """What follows from the options of a policy, for whoever obeys it: no options themselves."""
+
+    __slots__ = ("keep", "named", "patient")
+
+    named: frozenset[str]  # the options that were given, as opposed to defaulted
+    patient: bool  # a caller waits for a load as long as it takes
+    keep: float  # seconds for which an entry is of use after it stopped being fresh
+
+
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
-class Policy:
+class Policy(_Derived):
     """How long a value is worth keeping, and what to do at each age. All durations in seconds.
 
     Share one between functions, or name single options at the call: what the call names overrides
@@ -175,12 +185,6 @@ class Policy:
     """While the remote store is down, keep loaded values near for this long."""
     version: str | None = None
     """Of the function's result; an entry of another version is a miss."""
-    named: frozenset[str] = frozenset()
-    """Which options were given, as opposed to defaulted. Computed."""
-    patient: bool = True
-    """Whether a caller waits for a load as long as it takes. Computed."""
-    keep: float = 0.0
-    """Seconds for which an entry is of use after it stopped being fresh. Computed."""
 
     def __init__(self, **options: Unpack[Options]) -> None:
         """Take any of the options above by name."""
@@ -190,14 +194,6 @@ class Policy:
         object.__setattr__(self, "named", frozenset(values))
         object.__setattr__(self, "patient", self.timeout is None and self.soft_timeout is None)
         object.__setattr__(self, "keep", max(self.stale_while_revalidate, self.stale_if_error))
-
-    def over(self, base: "Policy") -> "Policy":
-        """Return *base* with what this policy names put over it."""
-        if not base.named:
-            return self
-        merged = {name: getattr(base, name) for name in base.named}
-        merged |= {name: getattr(self, name) for name in self.named}
-        return Policy(**cast("Options", merged))
 
     def __eq__(self, other: object) -> bool:
         """Equal if every option has the same value, however it came by it."""
@@ -214,20 +210,33 @@ class Policy:
         shown = (f"{name}={getattr(self, name)!r}" for name in _DEFAULTS if name in self.named)
         return f"Policy({', '.join(shown)})"
 
-    def lifetime(self, value: object) -> float | None:
-        """Return the seconds for which *value* is fresh, before jitter; None until invalidated."""
-        ttl: float | None = self.ttl  # type: ignore[assignment]  # every plan names one
-        if value is not None:
-            return ttl
-        if self.missing_ttl is not None:
-            return self.missing_ttl
-        return MISSING_TTL if ttl is None else min(ttl, MISSING_TTL)
+    def __reduce__(self) -> tuple[Callable[[dict[str, object]], "Policy"], tuple[dict[str, object]]]:
+        """Copy and pickle it as what was named."""
+        return _made_of, ({name: getattr(self, name) for name in self.named},)
 
 
-_COMPUTED: Final = ("named", "patient", "keep")
-_DEFAULTS: Final[dict[str, object]] = {
-    field.name: field.default for field in fields(Policy) if field.name not in _COMPUTED
-}
+_DEFAULTS: Final[dict[str, object]] = {field.name: field.default for field in fields(Policy)}
+
+
+def _made_of(options: dict[str, object]) -> Policy:
+    return Policy(**cast("Options", options))
+
+
+def over(policy: Policy, base: Policy) -> Policy:
+    """Return *base* with what *policy* names put over it."""
+    if not base.named:
+        return policy
+    return _made_of({name: getattr(each, name) for each in (base, policy) for name in each.named})
+
+
+def _lifetime(policy: Policy, value: object) -> float | None:
+    """Return the seconds for which *value* is fresh, before jitter; None until invalidated."""
+    ttl: float | None = policy.ttl  # type: ignore[assignment]  # every plan names one
+    if value is not None:
+        return ttl
+    if policy.missing_ttl is not None:
+        return policy.missing_ttl
+    return MISSING_TTL if ttl is None else min(ttl, MISSING_TTL)
 
 
 def check_policy(policy: object) -> Policy:
@@ -244,8 +253,8 @@ def plan(where: str, options: Options, *, policy: Policy | None, default: Policy
     user's own. Raises NoInvalidationPlan if no ttl is named, or ttl=None without such a way."""
     merged = Policy(**options)
     if policy is not None:
-        merged = merged.over(check_policy(policy))
-    merged = merged.over(default) if default.named else merged
+        merged = over(merged, check_policy(policy))
+    merged = over(merged, default) if default.named else merged
     if "ttl" not in merged.named:
         raise NoInvalidationPlan(
             f"{where}: say how long the value is good for, ttl=<seconds>, or ttl=None for 'until"
@@ -342,7 +351,7 @@ def settle(outcome: Outcome, old: Entry | None, now: float, policy: Policy, rand
     if isinstance(outcome, Failed):
         return _settle_failure(outcome.error, old, now=now, policy=policy)
     value = cast("Entry", old).value if outcome.not_modified else outcome.value
-    ttl = policy.lifetime(value) if outcome.ttl is UNSET else outcome.ttl
+    ttl = _lifetime(policy, value) if outcome.ttl is UNSET else outcome.ttl
     refused = outcome.skip or (policy.cache_if is not None and not policy.cache_if(value))
     if refused or (ttl is not None and ttl <= 0 and (value is None or ttl + policy.keep <= 0)):
         return Settled(value=value)

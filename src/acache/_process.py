@@ -45,6 +45,7 @@ class Group:
 
     identity: Hashable
     load: LoadMany  # async (ids) -> Mapping of those that exist
+    name: str = ""  # of the loader, where the figures are not its own
     text: Writer | None = None  # writes an id as it stands in keys; None: the ids are keys
 
 

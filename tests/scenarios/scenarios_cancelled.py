@@ -6,6 +6,7 @@ from scenario_registry import scenario
 from scenario_world import CLAIM, MAX_STALENESS, Policy, World, tags_of
 
 from acache import loading
+from acache._policy import over
 
 MARGIN = 3.0  # seconds
 INLINE = Policy(ttl=0.1, beta=0, stale_while_revalidate=600, max_load_time=None, refresh="caller")
@@ -27,7 +28,7 @@ async def a_refresh_whose_commit_is_interrupted(sim):
 
     async def read(node, refresh="caller"):
         floor = node.floor_of("k")
-        policy = Policy(refresh=refresh).over(INLINE)
+        policy = over(Policy(refresh=refresh), INLINE)
         node.judge("k", await node.cache.get_or_load("k", load, policy=policy, type=int), floor)
 
     await asyncio.sleep(0.5)  # near is trusted from then on

@@ -5,6 +5,8 @@ import asyncio
 from scenario_registry import scenario
 from scenario_world import CLAIM, MAX_STALENESS, WAYS, Policy, World
 
+from acache._policy import over
+
 
 @scenario("P1", "V8")
 async def gaps_in_the_feed(sim):
@@ -79,7 +81,7 @@ async def old_values_while_the_feed_is_away(sim):
     """A stale copy that was near when trust ended is no answer to who joins its refresh."""
     world = World(sim)
     world.database.pace = (0, 0.01, 2.0)
-    a, b = await world.nodes_named("ab", policy=STALE.over(Policy(soft_timeout=0.05)))
+    a, b = await world.nodes_named("ab", policy=over(STALE, Policy(soft_timeout=0.05)))
     await b.run(b.read("k"))
     await asyncio.sleep(0.6)
     b.network.message_delay = 30.0
