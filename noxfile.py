@@ -81,7 +81,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run every Python block of the README and of docs/, and build the site; `site/` holds it then."""
+    """Run every Python block of the READMEs and of docs/, and build the site; `site/` holds it then."""
     _sync(session, "--group=test", "--group=docs")
     _pytest(session, "tests/docs", *session.posargs, workers=0)
     session.run("mkdocs", "build", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})

@@ -6,11 +6,11 @@ is left out, and the test says so, where that is not installed: the session `doc
 
 import ast
 import asyncio
-import inspect
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from python_blocks import run_blocks
 from sybil import Document
 from sybil.parsers.markdown import CodeBlockParser
 
@@ -22,22 +22,14 @@ DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_python_blocks_run(path):
     missing = set()
+
+    def installed(source):
+        lacking = {name for name in PEERS & imported(source) if find_spec(name) is None}
+        missing.update(lacking)
+        return not lacking
+
     with asyncio.Runner(debug=True) as runner:
-
-        def run(block):
-            source = "\n" * (block.line + block.parsed.line_offset) + block.parsed
-            lacking = {name for name in PEERS & imported(source) if find_spec(name) is None}
-            if lacking:
-                missing.update(lacking)
-                return
-            code = compile(source, block.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-            if code.co_flags & inspect.CO_COROUTINE:
-                runner.run(eval(code, block.namespace))
-            else:
-                exec(code, block.namespace)
-
-        for block in Document.parse(str(path), CodeBlockParser("python", run)):
-            block.evaluate()
+        run_blocks(path, runner, wanted=installed)
     if missing:
         names = ", ".join(sorted(missing))
         pytest.skip(f"all blocks ran but those that need {names}: `nox -s docs` installs what they need")
