@@ -6,8 +6,9 @@ from scenario_registry import scenario
 from scenario_world import LONG, MAX_STALENESS, Oops, Policy, World
 
 from acache import loading
+from acache._policy import over
 
-IMPATIENT = LONG.over(Policy(timeout=60))  # looks inside a flight, so that it may give up waiting
+IMPATIENT = over(LONG, Policy(timeout=60))  # looks inside a flight, so that it may give up waiting
 
 
 @scenario("P1", "V7")
@@ -54,9 +55,9 @@ async def refreshes_of_what_was_just_dropped(sim):
     """A hit on a stale entry starts its refresh after the entry was dropped here; others join that."""
     world = World(sim)
     world.database.pace = (0, 0.01)
-    policy = sim.random.choice((STALE, GRACE, STALE.over(GRACE)))
+    policy = sim.random.choice((STALE, GRACE, over(STALE, GRACE)))
     if sim.random.random() < 0.3:
-        policy = policy.over(Policy(timeout=60))
+        policy = over(policy, Policy(timeout=60))
     a = await world.node("a", near=sim.random.random() < 0.3, policy=policy)
     b = await world.node("b", policy=policy)
     await a.run(a.read("k"))
