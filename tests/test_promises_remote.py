@@ -122,6 +122,37 @@ async def test_what_an_annotation_leaves_open_is_compared_however_many_stores_we
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("value", "type", "read_as"),
+    [
+        ((1, 2), Any, None),
+        ({1, 2}, Any, None),
+        (frozenset({1}), Any, None),
+        ([(1, 2)], Any, None),
+        ((1, 2), tuple[int, int], tuple[int, int]),
+        ({1, 2}, set[int], set[int]),
+        ([1, 2], Any, Any),
+        ({"a": [1, None]}, Any, Any),
+        (b"bytes", Any, Any),
+        (Point(1), Any, Point),
+        (Point3(1), Point, None),
+    ],
+    ids=repr,
+)
+async def test_what_is_set_comes_back_as_it_is_or_is_refused(open_cache, value, type, read_as):
+    cache = await open_cache()
+    await cache.set("k", "before", ttl=60)
+    if read_as is None:
+        with pytest.raises(CodecError, match="does not come back"):
+            await cache.set("k", value, ttl=60, type=type)
+        assert await cache.get("k") is None
+    else:
+        await cache.set("k", value, ttl=60, type=type)
+        found = await (await open_cache()).get("k", type=read_as)
+        assert (found, found.__class__) == (value, value.__class__)
+
+
+@pytest.mark.asyncio
 async def test_one_row_of_a_batch_that_does_not_come_back_leaves_the_others_stored(open_cache, server):
     cache = await open_cache()
 

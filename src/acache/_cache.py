@@ -279,7 +279,8 @@ class Cache:
         """Return the cached value of *key*, or *default*; a cached None is None.
 
         *type* is what the value shall be decoded into, where a remote store holds bytes. Without it the
-        value is what the codec makes of the bytes: with MessagePack a tuple is a list, a UUID a str."""
+        value is what the codec makes of the bytes, which is what was set if that was plain data; of a
+        dataclass MessagePack makes a dict, of a UUID a str: name their class."""
         name = checked(key)
         entry = self._engine.glance(name, self._direct)
         if entry is not None:
@@ -361,8 +362,12 @@ class Cache:
     ) -> None:
         """Store *value*; afterwards no read of *key* gets anything that was loaded before.
 
+        *type* is what a `get` will ask for. In a remote store plain data without one has to come back
+        as it is from a `get` without one, or it is not stored: name `type=tuple[int, int]` in both for a
+        tuple. A value of a class of its own is compared as that class, which `get` then has to name.
+
         With ttl=0 nothing is stored, and what was is dropped. If the caller is cancelled the value is
-        stored all the same."""
+        stored all the same. Raises CodecError for a value that would not come back as it is."""
         await self.set_many({key: value}, tags=tags, type=type, policy=policy, **options)
 
     async def set_many(

@@ -103,7 +103,11 @@ class Fleet:
                 await self._send_drop(keys, ())
             else:
                 packed = [
-                    (key, self._pack(key, entry, type, known), self._loads.physical_ttl(entry))
+                    (
+                        key,
+                        self._pack(key, entry, _untyped(entry.value) if type is Any else type, known),
+                        self._loads.physical_ttl(entry),
+                    )
                     for key, entry in items.items()
                 ]
                 for at in range(0, len(packed), CHUNK):
@@ -119,9 +123,8 @@ class Fleet:
             process.forget(keys, ())
 
     def _pack(self, key: str, entry: Entry, type: object, versions: Mapping[str, bytes]) -> bytes:
-        shown = entry.value.__class__ if type is Any else type
         tags = {tag: versions[tag] for tag in entry.tags}
-        return self._packer.pack(key, entry, shown, space=versions[SPACE], versions=tags)
+        return self._packer.pack(key, entry, type, space=versions[SPACE], versions=tags)
 
     # --- invalidate ---------------------------------------------------------------------------------
 
@@ -248,7 +251,7 @@ class Fleet:
 
     async def _commit(self, key: str, entry: Entry, token: bytes, known: Mapping[str, bytes]) -> bytes | None:
         try:
-            data = self._pack(key, entry, Any, known)
+            data = self._pack(key, entry, entry.value.__class__, known)
         except CodecError as error:
             self._process.emit(RoundTripFailed(function="writing", key=key, reason=str(error)))
             return None
@@ -294,3 +297,15 @@ class Fleet:
         self._remote.breaker.retry_now()
         await self.pending.aclose()
         await self._remote.store.aclose()
+
+
+def _untyped(value: object) -> object:
+    """Return the type that a value set without one is compared as (P8): what `get` will be told.
+
+    A class of somebody's, or a date, has to be named there to come back. What is plain data need not:
+    so it has to come back as it was without, which a tuple or a set does not."""
+    kind = value.__class__
+    return Any if kind.__module__ == "builtins" and kind not in _ALWAYS_BACK else kind
+
+
+_ALWAYS_BACK: Final = frozenset({str, int, float, bool})

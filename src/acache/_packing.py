@@ -68,7 +68,7 @@ class Packer:
         ):
             raise CodecError(
                 f"a value of {key!r} does not come back from codec {self._codec.name!r} as it was:"
-                " annotate the result with the type that it has, or choose another codec"
+                " annotate the result with the type that it has, or name it by type=; or choose another codec"
             )
         stored = Stored(
             payload=payload,

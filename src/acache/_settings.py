@@ -189,12 +189,12 @@ def _near(settings: Settings, store: RemoteStore) -> LocalStore | None:
         raise ConfigurationError(
             f"near= needs a remote store that tells what others change; {type(store).__name__} has no feed"
         )
-    near = settings.near
-    if near is True:
-        near = open_store(DEFAULT_NEAR)
-    elif isinstance(near, str):
-        del near  # where errors are reported with the variables of their frames
-        near = open_store(settings.near)
+    # Not by a variable: errors are reported with those of their frames, and a URL may hold a password.
+    near = (
+        open_store(DEFAULT_NEAR if settings.near is True else cast("str", settings.near))
+        if isinstance(settings.near, str | bool)
+        else settings.near
+    )
     if not is_local(near):
         raise ConfigurationError("near= takes a local store, such as MemoryStore or a memory:// URL")
     return cast("LocalStore", near)
