@@ -94,6 +94,34 @@ def test_a_second_running_loop_is_refused_everywhere():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("verify", [0, 1.0])
+def test_a_hit_in_another_loop_is_served_and_a_miss_refused(verify):
+    cache = Cache(verify=verify)
+    loads = []
+
+    @cache.cached("n:{n}", ttl=60)
+    async def read(n: int) -> int:
+        loads.append(n)
+        return n + len(loads)
+
+    async def elsewhere():
+        hits = [await read(1) for _ in range(3)]
+        with pytest.raises(WrongLoop):
+            await read(2)
+        return hits
+
+    async def main():
+        first = await read(1)
+        assert await asyncio.to_thread(asyncio.run, elsewhere()) == [first] * 3
+        await read.invalidate(1)
+        with pytest.raises(WrongLoop):
+            await asyncio.to_thread(asyncio.run, elsewhere())
+        await cache.aclose()
+
+    asyncio.run(main())
+    assert loads == [1]
+
+
 def test_without_a_loop_a_call_says_what_it_needs():
     for call in (square(-1), module_level.get("k"), module_level.aclose()):
         with pytest.raises(NoRunningLoop, match="asyncio.run"):

@@ -184,6 +184,13 @@ class Process:
             self._move(loop)
         return loop
 
+    def here(self) -> bool:
+        """Say whether the running loop is the one that the cache is used in."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
         self._refuse_second_loop()
         if self.pid != os.getpid():

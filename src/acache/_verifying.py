@@ -44,6 +44,8 @@ class Verifier:
     def check(self, key: str, entry: Entry, call: Call) -> None:
         """Check what was just served of *key*, unless its loader may need the caller or is at work."""
         process = self._process
+        if not process.here():  # a hit that another thread's loop was served: nothing can be started here
+            return
         busy = key in self._checking or len(self._checking) >= MAX_CHECKS
         if busy or call.policy.refresh != "background" or process.flights.get(key) is not None:
             return
