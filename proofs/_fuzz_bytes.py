@@ -5,7 +5,7 @@ import pickle
 import struct
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -263,6 +263,3 @@ def hostile(seed: int, count: int) -> Found:
         except BaseException as error:
             found.foreign[f"{name}: {error.__class__.__name__}: {str(error)[:80]}"] += 1
     return found
-
-
-FUZZERS: Mapping[str, Callable[[int, int], Found]] = {"damaged": damaged, "hostile": hostile}

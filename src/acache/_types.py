@@ -24,7 +24,6 @@ MISSING: Final = _Sentinel.MISSING
 UNSET: Final = _Sentinel.UNSET
 """An option that was not named."""
 
-Missing = Literal[_Sentinel.MISSING]
 Unset = Literal[_Sentinel.UNSET]
 
 Duration = float | int | timedelta

@@ -3,7 +3,7 @@
 import asyncio
 
 from scenario_registry import scenario
-from scenario_world import LONG, WAYS, Policy, World, all_wait, tags_of
+from scenario_world import LONG, WAYS, World, all_wait, tags_of
 
 
 def alone(way):
@@ -125,9 +125,6 @@ async def namespaces_side_by_side(sim):
     await shop.run(shop.cache.get_or_load("other", bank_loads, policy=LONG, type=int))
     sim.check(len(other) == 2, "a clear of one namespace touched another")
     await world.close()
-
-
-DISABLED = Policy(ttl=600, max_load_time=None)
 
 
 @scenario("P1", "disabled")
