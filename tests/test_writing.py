@@ -1,6 +1,7 @@
 """The fence around a write to the source: what is stored is the database's value or nothing."""
 
 import asyncio
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -23,6 +24,10 @@ def claims(cache):
     return len(solo._key_claims) + len(solo._tag_claims)
 
 
+async def answer():
+    return "what the source holds"
+
+
 async def get(cache, key="k"):
     return await cache.get(key, MISSING)
 
@@ -42,6 +47,26 @@ async def test_what_was_committed_is_stored_when_the_block_ends(cache, clock):
     assert (await cache.explain("k")).tags == ("t", "u")
     clock.advance(31)
     assert await get(cache) is MISSING
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("ends", ["well", "badly"])
+@pytest.mark.parametrize("tags", [[], ["t"]])
+async def test_of_a_block_inside_a_block_neither_value_is_stored_for_the_source_may_hold_either(
+    cache, tags, ends
+):
+    async with cache.writing("k", "other", tags=tags) as outer:
+        outer.commit("k", "noted before", ttl=60)
+        outer.commit("other", "its own", ttl=60, tags=[])
+        with suppress(ZeroDivisionError):
+            async with cache.writing("k", tags=tags) as inner:
+                inner.commit("k", "of the inner one", ttl=60)
+                assert ends == "well" or 1 / 0
+        assert await cache.get_or_load("k", answer, ttl=60, tags=tags) == "what the source holds"
+        assert await get(cache) is MISSING
+    assert (await get(cache), await get(cache, "other")) == (MISSING, "its own")
+    assert await cache.get_or_load("k", answer, ttl=60, tags=tags) == "what the source holds"
+    assert await get(cache) == "what the source holds"
 
 
 @pytest.mark.asyncio

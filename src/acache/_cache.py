@@ -414,7 +414,8 @@ class Cache:
 
         While the block runs, loads of them are served but not stored by anybody; when it has ended,
         however it ended, nothing that was loaded before is left. `commit` on the writer notes a
-        value to store after a clean end, where no other writer came between."""
+        value to store after a clean end, where no other writer came between: of blocks that overlap,
+        or stand inside one another, neither's value is stored."""
         given = checked_tags(tags)
         fence = Fence(self._engine, unique(map(checked, keys)), given)
         await fence.enter()
