@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from acache import MISSING, Cache, MemoryStore, loading
-from acache.errors import CacheClosed, CodecError, InvalidationFailed
+from acache.errors import CacheClosed, CodecError, InvalidationFailed, PartlyUnavailable
 from acache.events import (
     BreakerChanged,
     EntryRejected,
@@ -350,6 +350,41 @@ async def test_the_breaker_opens_at_once_and_says_so_and_closes_with_the_first_a
     clock.advance(1.1)
     assert await cache.get_or_load("k", answers(2), ttl=60, type=int) == 2
     assert [event.open for event in told(cache, BreakerChanged)] == [True, False]
+
+
+class Halved(LeasingRemote):
+    """A store of two servers, the one with keys that begin with "gone" being away."""
+
+    asked = True
+
+    async def lease(self, key, token, *, ttl, seen):
+        self._reach(key)
+        return await super().lease(key, token, ttl=ttl, seen=seen)
+
+    async def drop(self, keys, tags, **options):
+        self._reach(*keys)
+        await super().drop(keys, tags, **options)
+
+    def _reach(self, *keys):
+        if any("{gone" in key for key in keys):
+            raise PartlyUnavailable("one of two servers does not answer", asked=self.asked)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_server_of_several_that_is_away_does_not_open_the_breaker(open_cache, server, asked):
+    cache = await open_cache(store=(store := Halved(server)))
+    store.asked = asked
+    for value in (1, 2):
+        assert await cache.get_or_load("gone", answers(value), ttl=60, type=int) == value
+        assert await cache.get_or_load("there", answers(value), ttl=60, type=int) == 1
+    await cache.invalidate("gone")
+    await cache.invalidate("there")
+    assert cache.health().pending_invalidations == 1
+    assert await cache.get_or_load("there", answers(3), ttl=60, type=int) == 3
+    assert not told(cache, BreakerChanged)
+    assert cache.health().remote == "up"
+    assert bool(told(cache, StoreFailed)) is asked, "what was not sent has not failed"
 
 
 @pytest.mark.asyncio

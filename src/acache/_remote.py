@@ -1,6 +1,7 @@
 """The way to a remote store: complete names, one breaker, one net of timeouts, bytes only.
 
-Every verb raises StoreUnavailable and nothing else; with the breaker open it does so at once."""
+Every verb raises StoreUnavailable and nothing else; with the breaker open it does so at once. Of a
+store of several servers one that is away does not open it."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Final, Protocol, TypeVar, cast
 
 from acache._breaker import Breaker
 from acache._process import Process
-from acache.errors import StoreUnavailable
+from acache.errors import PartlyUnavailable, StoreUnavailable
 from acache.events import BreakerChanged, StoreFailed
 from acache.protocols import Claim, Feed, Grant, Item, Leases, RemoteStore
 
@@ -24,7 +25,7 @@ CHUNK: Final = 500  # keys or tags that one request changes
 
 
 class NotAsked(StoreUnavailable):
-    """The breaker is open: nothing was sent."""
+    """The breaker is open, or the store keeps one for the server in question: nothing was sent."""
 
 
 class LeasingStore(RemoteStore, Leases, Protocol):
@@ -156,6 +157,12 @@ class Remote:
         except TimeoutError as error:
             self._failed(operation, error)
             raise StoreUnavailable(f"{operation}: no answer within {self._net:g} s") from error
+        except PartlyUnavailable as error:
+            breaker.gave_up()
+            if not error.asked:
+                raise NotAsked(str(error)) from error
+            self._tell(operation, error)
+            raise
         except StoreUnavailable as error:
             self._failed(operation, error)
             raise
@@ -170,8 +177,11 @@ class Remote:
             process.emit(BreakerChanged(open=False))
         return answer
 
-    def _failed(self, operation: str, error: Exception) -> None:
+    def _tell(self, operation: str, error: Exception) -> None:
         self._process.emit(StoreFailed(operation=operation, error=type(error).__name__, cause=error))
+
+    def _failed(self, operation: str, error: Exception) -> None:
+        self._tell(operation, error)
         if self.breaker.failed(self._process.clock.monotonic()):
             self._process.emit(BreakerChanged(open=True))
 

@@ -98,6 +98,17 @@ class StoreUnavailable(CacheError):
     """A remote store cannot be reached, is too slow, or answered with an error of its own."""
 
 
+class PartlyUnavailable(StoreUnavailable):
+    """One of a remote store's several servers cannot be reached, and has what was asked for; others can.
+
+    Unlike after other failures a cache goes on to ask the store, which is to know for itself whom not to
+    ask. `asked`: False if nothing was sent, since that server did not answer a moment ago."""
+
+    def __init__(self, message: str, *, asked: bool = True) -> None:
+        super().__init__(message)
+        self.asked = asked
+
+
 class SourceUnavailable(CacheError):
     """A source cannot be reached; trying again may help."""
 

@@ -95,7 +95,9 @@ class RemoteStore(Protocol):
     """Bytes shared between processes.
 
     Every method raises `StoreUnavailable`, with the cause kept, when the server cannot be reached
-    or refuses; no other error may come out. Every method may be cancelled at any await. A store that
+    or refuses; no other error may come out. A store of several servers raises its `PartlyUnavailable`
+    when one of them is away, and a cache asks on; a read of keys of several servers may take those of
+    the one that is away for absent. Every method may be cancelled at any await. A store that
     gives up by itself says after how many seconds in an attribute `timeout`; the cache then gives up
     later, and without one after 1.5 seconds."""
 

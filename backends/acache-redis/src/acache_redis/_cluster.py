@@ -3,28 +3,31 @@
 What an operation needs of several nodes it asks of all at once. A node that says that a slot has
 moved, or that cannot be reached, is a reason to look again who has which slot. Then the whole
 operation is made again, as its scripts allow: its message is so never heard before its changes.
-Replicas are never read: they are late.
+Replicas are never read: they are late. A node that is away is left alone for a while, and costs
+those who want nothing of it no time.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Final, final
 
-from acache.errors import StoreUnavailable
-from acache_redis._dial import Dialer
-from acache_redis._errands import Calling, Errand, Reading
-from acache_redis._link import Link
+from acache.errors import PartlyUnavailable, StoreUnavailable
+from acache_redis._absence import Absence
+from acache_redis._dial import Dialer, address_of
+from acache_redis._errands import Away, Calling, Errand, Reading
+from acache_redis._lookout import Lookout
 from acache_redis._names import channel_of
 from acache_redis._recent import Recent
 from acache_redis._resp import Command, Refused, Reply
 from acache_redis._server import Server
-from acache_redis._topology import ASK_FOR_SLOTS, Node, Redirect, Topology, redirect
+from acache_redis._topology import Node, Redirect, Topology, redirect
 
+log: Final = logging.getLogger("acache_redis")
 FIRST_PAUSE: Final = 0.01  # seconds before what was refused for now is asked for again, doubled each time
 LONGEST_PAUSE: Final = 0.2
-TRIES: Final = 4  # nodes that one timeout leaves time to ask for the slots
 
 Detours = dict[int, Redirect]
 """By its place in an errand, where a name is to be looked for whose slot is on its way there.
@@ -53,26 +56,44 @@ class Cluster:
         self._rng = rng
         self._ids = ids
         self._servers: dict[Node, Server] = {}
-        self._looking: asyncio.Task[Topology] | None = None
-        self._waiting = 0  # for that
         self._closing: set[asyncio.Task[None]] = set()
-        self.topology: Topology | None = None
+        self._absence = Absence()
+        self._probing: set[asyncio.Task[None]] = set()
+        self._lookout = Lookout(
+            seeds,
+            name,
+            timeout=timeout,
+            rng=rng,
+            doubtful=self._absence.__contains__,
+            seen=self._seen,
+        )
+
+    @property
+    def topology(self) -> Topology | None:
+        """Who has which slot, as was seen last."""
+        return self._lookout.topology
 
     # --- what the store asks for ----------------------------------------------------------------
 
     async def read(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """Return the bytes under *names*; raises StoreUnavailable."""
+        """Return the bytes under *names*, None also where a node is away; raises StoreUnavailable.
+
+        PartlyUnavailable if all of them are away, or the version of a namespace."""
         return await self._run(Reading(names))
 
     async def call(self, commands: Sequence[Command], message: bytes | None = None) -> Sequence[Reply]:
-        """Return the replies to *commands*; raises StoreUnavailable if any is an error."""
+        """Return the replies to *commands*; raises StoreUnavailable if any is an error.
+
+        PartlyUnavailable if a node is away and others are not; what is theirs is done all the same."""
         return await self._run(Calling(commands, message, self._ids()))
 
     async def close(self) -> None:
         """End what is under way with an error and close the connections."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        for probe in self._probing:
+            probe.cancel()
+        if self._probing:
+            await asyncio.wait(self._probing)
+        await self._lookout.close()
         self._retire(list(self._servers))
         if self._closing:
             await asyncio.wait(self._closing)
@@ -112,8 +133,9 @@ class Cluster:
         replies: list[Reply] | None = None
         if self.topology is not None:
             replies = await self._attempt(errand, self.topology, {})
-            if not any(isinstance(reply, Exception) for reply in replies):
-                return replies
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if all(isinstance(error, Away) for error in errors):
+                return self._without(errand, replies, errors, asked=False) if errors else replies
         try:
             # The first attempt may have used all of the time, and taken it from nobody but itself.
             at_least = asyncio.get_running_loop().time() + self._timeout / 4
@@ -125,7 +147,7 @@ class Cluster:
     async def _insist(self, errand: Errand, replies: list[Reply] | None) -> list[Reply]:
         """Return the replies of the first attempt without an error; *replies*: of the one before."""
         detours: Detours = {}
-        pause = 0.0
+        pause, asked = 0.0, False
         while True:
             before = self.topology
             if before is None or replies is None:
@@ -134,6 +156,9 @@ class Cluster:
                 errors = {place: reply for place, reply in enumerate(replies) if isinstance(reply, Exception)}
                 if not errors:
                     return replies
+                if all(isinstance(error, Away) for error in errors.values()):
+                    return self._without(errand, replies, list(errors.values()), asked=asked)
+                asked = True
                 if await self._heed(errand, errors, before, detours) or pause:
                     pause = min(pause * 2, LONGEST_PAUSE) or FIRST_PAUSE
                     await asyncio.sleep(pause * (0.5 + self._rng.random() / 2))
@@ -150,17 +175,19 @@ class Cluster:
         for place, error in errors.items():
             name = errand.names[place]
             owner = before.owner(name)
+            if isinstance(error, Away):
+                continue
             if not isinstance(error, Refused):  # of the connection, or nobody has the slot
-                await self._look_after(before)
-                if (self.topology or before).owner(name) == owner:
+                now = await self._lookout.look_after(before)
+                if now.owner(name) == owner and not self._is_spared(owner, now):
                     raise error
             elif error.code == "MOVED":
-                await self._look_after(before, redirect(error, "" if owner is None else owner.host))
+                await self._lookout.look_after(before, redirect(error, "" if owner is None else owner.host))
             elif error.code == "ASK" and errand.may_detour(place):
                 detours[place] = redirect(error, "" if owner is None else owner.host)
             elif error.code in {"ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY"}:
                 if error.code in {"CLUSTERDOWN", "READONLY"}:
-                    await self._look_after(before)
+                    await self._lookout.look_after(before)
                 wait = True
             else:
                 dialer = self._seeds[0] if owner is None else self.dialer(owner)
@@ -171,7 +198,8 @@ class Cluster:
         """Return the replies, an error in the place of each that there is none for."""
         shares = topology.split(errand.names)
         errand.spread_over(len(shares))
-        parts: list[Sequence[int]] = []
+        replies: list[Reply] = [StoreUnavailable(f"{self._name}: nobody has its slot")] * len(errand.names)
+        parts: list[tuple[Server | None, Sequence[int]]] = []  # of a node, or None of a detour
         asked: list[Awaitable[Sequence[Reply]]] = []
         for node, share in shares.items():
             straight: list[int] = []
@@ -180,77 +208,76 @@ class Cluster:
                 if to is None:
                     straight.append(place)
                 else:
-                    parts.append([place])
+                    parts.append((None, [place]))
                     asked.append(errand.detour(self.server(Node(b"", to.host, to.port)), place))
-            if node is not None and straight:
-                parts.append(straight)
-                asked.append(errand.ask(self.server(node), straight))
-        replies: list[Reply] = [StoreUnavailable(f"{self._name}: nobody has its slot")] * len(errand.names)
-        for part, answers in zip(parts, await _all(asked), strict=True):
+            if node is not None and self._is_spared(node, topology):
+                self._probe_in_time(node)
+                for place in straight:
+                    replies[place] = Away(address_of(node.host, node.port))
+            elif node is not None and straight:
+                server = self.server(node)
+                parts.append((server, straight))
+                asked.append(errand.ask(server, straight))
+        for (of, part), answers in zip(parts, await _all(asked), strict=True):
+            if of is not None:
+                self._note(of, answers)
             for at, place in enumerate(part):
                 replies[place] = answers if isinstance(answers, Exception) else answers[at]
         return replies
 
-    # --- who has which slot ---------------------------------------------------------------------
+    def _without(
+        self, errand: Errand, replies: list[Reply], away: Sequence[Exception], *, asked: bool
+    ) -> list[Reply]:
+        """Return what answers *errand* although some nodes are *away*, or raise PartlyUnavailable."""
+        found = errand.without(replies)
+        if found is None:
+            raise PartlyUnavailable(f"{self._name}: {away[0]}", asked=asked)
+        return found
 
-    async def _look_after(self, before: Topology, at: Redirect | None = None) -> None:
-        """Look, unless somebody did since."""
-        if self.topology is before:
-            await self.look(at)
+    # --- who is away ----------------------------------------------------------------------------
+
+    def _is_spared(self, node: Node | None, topology: Topology) -> bool:
+        """Tell whether *node* is away and asked for nothing; not if all are, for then one has to try."""
+        absence = self._absence
+        return node in absence and not all(other in absence for other in topology.nodes)
+
+    def _note(self, server: Server, answers: Sequence[Reply] | Exception) -> None:
+        """Note whether the node of *server* has answered; closed meanwhile it is none to ask any more."""
+        node = server.node
+        if node is None or self._servers.get(node) is not server:
+            return
+        if not isinstance(answers, Exception):
+            self._absence.answered(node)
+        elif self._absence.failed(node, asyncio.get_running_loop().time()):
+            log.warning("%s does not answer: nothing is read from it until it does", server.dialer.name)
+
+    def _probe_in_time(self, node: Node) -> None:
+        if self._absence.to_probe(node, asyncio.get_running_loop().time()):
+            task = asyncio.create_task(self._probe(node), name="acache-redis probe")
+            self._probing.add(task)
+            task.add_done_callback(self._probing.discard)
+
+    async def _probe(self, node: Node) -> None:
+        """Look whether another node has taken over, or *node* is back."""
+        try:
+            topology = await self.look()
+            if node in topology.nodes:
+                server = self.server(node)
+                [reply] = await server.ask([(b"PING",)])
+                if not isinstance(reply, Refused):
+                    self._note(server, [reply])
+        except StoreUnavailable:
+            pass  # the next one who wants something of it has it probed again
+
+    # --- who has which slot ---------------------------------------------------------------------
 
     async def look(self, at: Redirect | None = None) -> Topology:
         """Return who has which slot now, asking first *at* an address that knows; StoreUnavailable."""
-        looking = self._looking
-        if looking is None:
-            looking = asyncio.create_task(self._ask_around(at), name="acache-redis topology")
-            looking.add_done_callback(self._looked)
-            self._looking, self._waiting = looking, 0
-        self._waiting += 1
-        try:
-            return await asyncio.shield(looking)
-        except StoreUnavailable as error:  # shared by all who wait, and each gets one of its own
-            raise StoreUnavailable(str(error)) from error.__cause__
-        except asyncio.CancelledError:
-            if self._waiting == 1:
-                looking.cancel()
-                await asyncio.wait([looking])
-            raise
-        finally:
-            self._waiting -= 1
+        return await self._lookout.look(at)
 
-    def _looked(self, looking: asyncio.Task[Topology]) -> None:
-        if self._looking is looking:
-            self._looking = None
-        if not looking.cancelled():
-            looking.exception()
-
-    async def _ask_around(self, at: Redirect | None) -> Topology:
-        cause: BaseException | None = None
-        for dialer in self._whom_to_ask(at):
-            link = Link(dialer)
-            until = asyncio.get_running_loop().time() + self._timeout / TRIES
-            try:
-                [reply] = await link.exchange([ASK_FOR_SLOTS], deadline=until)
-                if isinstance(reply, Refused):
-                    raise reply  # noqa: TRY301 - as whatever else makes an answer useless
-                topology = Topology.of(reply, dialer.host)
-            except Exception as error:  # noqa: BLE001 - the border: whatever a foreign server causes
-                cause = dialer.bare(error)
-            else:
-                self.topology = topology
-                self._retire([node for node in self._servers if node.id and node not in topology.nodes])
-                return topology
-            finally:
-                await link.close()
-        raise self._seeds[0].unavailable(cause or ConnectionError("no node is known"), name=self._name)
-
-    def _whom_to_ask(self, at: Redirect | None) -> Iterable[Dialer]:
-        known = [] if self.topology is None else sorted(self.topology.nodes)
-        self._rng.shuffle(known)
-        if at is not None:
-            yield self._seeds[0].at(at.host, at.port)
-        yield from map(self.dialer, known)
-        yield from self._seeds
+    def _seen(self, topology: Topology) -> None:
+        self._absence.keep(topology.nodes)
+        self._retire([node for node in self._servers if node.id and node not in topology.nodes])
 
     def _retire(self, nodes: Iterable[Node]) -> None:
         """Close the connections to *nodes*; what waits for them is asked elsewhere."""

@@ -4,11 +4,20 @@ from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol, final
 
 from acache_redis._copies import copy_of
+from acache_redis._names import is_namespace
 from acache_redis._resp import Command, Refused, Reply
 from acache_redis._server import Server
 from acache_redis._topology import name_of
 
 _NOWHERE: Final = b""  # the name of what is not about any
+
+
+@final
+class Away(Exception):
+    """In the place of a reply: the node that has a name did not answer a moment ago, others do."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"{address} does not answer")
 
 
 class Errand(Protocol):
@@ -35,6 +44,10 @@ class Errand(Protocol):
         """Ask so about one name."""
         ...
 
+    def without(self, replies: Sequence[Reply | Away]) -> list[Reply] | None:
+        """Return what answers the whole although some names are away, None if nothing does."""
+        ...
+
 
 @final
 class Reading:
@@ -58,6 +71,13 @@ class Reading:
         """Ask for one name out of turn."""
         values = await server.ask_about_moving((b"MGET", self.names[place]))
         return [values] if isinstance(values, Refused) else values
+
+    def without(self, replies: Sequence[Reply | Away]) -> list[Reply] | None:
+        """Nothing is found of what is away, unless that is all, or what everything else depends on."""
+        away = [place for place, reply in enumerate(replies) if isinstance(reply, Away)]
+        if len(away) == len(replies) or any(is_namespace(self.names[place]) for place in away):
+            return None
+        return [None if isinstance(reply, Away) else reply for reply in replies]
 
 
 @final
@@ -87,3 +107,7 @@ class Calling:
     async def detour(self, server: Server, place: int) -> Sequence[Reply]:
         """Send one command."""
         return [await server.ask_about_moving(self._commands[place])]
+
+    def without(self, replies: Sequence[Reply | Away]) -> list[Reply] | None:  # noqa: ARG002
+        """Nothing: who changes something has to know whether it is changed."""
+        return None

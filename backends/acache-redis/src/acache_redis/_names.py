@@ -36,6 +36,11 @@ def version_of(tag: str) -> bytes:
     return _bytes(f"{PREFIX}:t:{tag}" if ":" in tag else f"{PREFIX}:n:{tag}")
 
 
+def is_namespace(name: bytes) -> bool:
+    """Tell whether *name* is the version of a namespace, which each of its entries has to match."""
+    return name.startswith(b"acache:n:")
+
+
 def entries_of(keys: Sequence[str]) -> list[bytes]:
     """Return where the entry of each complete key is: what every read asks, without a call for each."""
     return [f"{PREFIX}:e:{key}".encode("utf-8", "surrogatepass") for key in keys]

@@ -69,6 +69,7 @@ class Server:
         self._timeout = timeout
         self._loads = loads
         self._recent = recent
+        self.node = node
         self._node = b"" if node is None else node.id
         self._mine = mine
         self._stands = stands
