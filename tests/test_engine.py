@@ -1,11 +1,14 @@
 """What a read does at each age of a value, and how long a caller waits."""
 
 import asyncio
+import itertools
 
 import anyio
 import pytest
+import pytest_asyncio
 
 from acache import MISSING, Cache, MemoryStore, Policy, loading
+from acache._near import SLICE
 from acache.errors import LoadCancelled, LoadTimeout, RecursiveLoad
 from acache.events import (
     Cleared,
@@ -36,6 +39,65 @@ def read(cache, load, key="k", **options):
 
 def of(events, kind):
     return [event for event in events if isinstance(event, kind)]
+
+
+# --- tags of many entries ---------------------------------------------------------------------------
+
+CROWD = 4_500  # entries of one tag: some slices of them
+
+
+@pytest_asyncio.fixture
+async def crowd(cache):
+    """The cache, with so many entries of one tag."""
+    await cache.set_many({f"k{number}": number for number in range(CROWD)}, ttl=60, tags=["t"])
+    return cache
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("writing", [False, True])
+async def test_the_loop_runs_on_while_a_tag_of_many_entries_is_dropped(crowd, writing):
+    async def drop():
+        if not writing:
+            return await crowd.invalidate(tags=["t"])
+        async with crowd.writing(tags=["t"]):
+            return None
+
+    held = []
+    dropping = asyncio.create_task(drop())
+    while not dropping.done():
+        await asyncio.sleep(0)
+        held.append(len(await crowd.get_many([f"k{number}" for number in range(CROWD)])))
+    steps = [before - after for before, after in itertools.pairwise([CROWD, *held])]
+    assert held[-1] == 0
+    assert max(steps) <= SLICE
+
+
+@pytest.mark.asyncio
+async def test_what_is_stored_while_a_tag_of_many_entries_is_dropped_began_after_it(crowd, turn):
+    gate = asyncio.Event()
+
+    async def load():
+        await gate.wait()
+        return "old"
+
+    reading = asyncio.create_task(read(crowd, load, tags=["t"]))
+    await turn()
+    dropping = asyncio.create_task(crowd.invalidate(tags=["t"]))
+    await asyncio.sleep(0)
+    gate.set()
+    await dropping
+    assert await reading == "old"
+    assert await crowd.get("k") is None
+
+
+@pytest.mark.asyncio
+async def test_a_tag_of_many_entries_is_dropped_although_the_caller_is_cancelled(crowd, turn):
+    dropping = asyncio.create_task(crowd.invalidate(tags=["t"]))
+    await asyncio.sleep(0)
+    dropping.cancel()
+    await turn()
+    assert dropping.cancelled()
+    assert await crowd.get_many([f"k{number}" for number in range(CROWD)]) == {}
 
 
 # --- stale while revalidate -------------------------------------------------------------------------

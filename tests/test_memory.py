@@ -463,6 +463,15 @@ class AnyUse(RuleBasedStateMachine):
         self.store.drop_tag(tag)
         self.model = {key: entry for key, entry in self.model.items() if tag not in entry.tags}
 
+    @rule(tag=st.sampled_from(["t", "u", "v", "w"]), limit=st.integers(0, 3))
+    def thin_tag(self, tag, limit):
+        had = set(self.store)
+        tagged = {key for key in had if tag in self.model[key].tags}
+        left = self.store.thin_tag(tag, limit)
+        assert left == max(0, len(tagged) - limit) == len(tagged.intersection(self.store))
+        assert had.difference(self.store) <= tagged
+        self.model = {key: entry for key, entry in self.model.items() if key in self.store or key not in had}
+
     @precondition(lambda self: len(self.store) > 3)
     @rule()
     def clear(self):

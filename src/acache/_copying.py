@@ -64,6 +64,10 @@ class CopyingStore:
         """Forget what carries *tag*."""
         self._store.drop_tag(tag)
 
+    def thin_tag(self, tag: str, limit: int) -> int:
+        """Forget up to *limit* of the entries that carry *tag*, and return how many still do."""
+        return self._store.thin_tag(tag, limit)
+
     def clear(self) -> None:
         """Forget everything."""
         self._store.clear()

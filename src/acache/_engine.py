@@ -4,6 +4,7 @@ What is near is judged here (`decide`); what is not becomes a flight. Who may st
 where, is the authority's business: this process alone (`_solo`), or a fleet that shares a remote
 store (`_fleet`)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, Final, Protocol
@@ -575,13 +576,31 @@ class Engine:
 
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Drop *keys* and everything that carries one of *tags*."""
-        self.process.enter()
-        self.process.forget(keys, tags)
-        await self.process.background.finish(self._invalidate(keys, tags))
+        process = self.process
+        process.enter()
+        crowded = process.near.thin(tags) > 0
+        if not crowded:
+            process.forget(keys, tags)
+        await process.background.finish(self._invalidate(keys, tags, crowded=crowded))
 
-    async def _invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+    async def _invalidate(self, keys: Sequence[str], tags: Sequence[str], *, crowded: bool) -> None:
+        if crowded:
+            await self.thin(tags)
+            self.process.forget(keys, tags)
         await self.authority.invalidate(keys, tags)
         self.process.emit(Invalidated(keys=tuple(keys), tags=tuple(tags)))
+
+    async def thin(self, tags: Sequence[str]) -> None:
+        """Drop most of what is near of *tags*, slice by slice: the pass that follows must not take long.
+
+        To drop more than that pass will is no harm. Who puts as fast as this drops is left to the pass."""
+        near = self.process.near
+        left = near.thin(tags)
+        while left:
+            await asyncio.sleep(0)
+            before, left = left, near.thin(tags)
+            if left >= before:
+                break
 
     async def drop_older(
         self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]

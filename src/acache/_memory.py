@@ -2,8 +2,8 @@
 
 There is one dict, and `lookup` is its `get`: a hit costs one call into C and the reader's
 `entry.used = True`. All else happens when entries come and go, a few steps at a time: no call does
-work in proportion to the store, but for `drop_tag` to the entries it drops and `clear` (a walk
-over pointers; what it emptied is freed piece by piece afterwards)."""
+work in proportion to the store, but for `drop_tag` to the entries it drops (`thin_tag` does that in
+slices) and `clear` (a walk over pointers; what it emptied is freed piece by piece afterwards)."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -179,8 +179,16 @@ class MemoryStore:
 
     def drop_tag(self, tag: str) -> None:
         """Forget every entry that carries *tag*."""
-        for key in list(self._tagged.get(tag, ())):
-            self.drop(key)
+        self.thin_tag(tag, len(self._entries))
+
+    def thin_tag(self, tag: str, limit: int) -> int:
+        """Forget up to *limit* of the entries that carry *tag*, and return how many still do."""
+        keys = self._tagged.get(tag)
+        if keys is None:
+            return 0
+        for _ in range(min(limit, len(keys))):
+            self._forget(self._entries[keys.pop()])
+        return len(keys)
 
     def clear(self) -> None:
         """Forget everything. Of a large store the memory is freed by later calls, a few entries each."""

@@ -11,8 +11,9 @@ from typing import Final
 
 from acache._entry import Entry
 from acache._ledger import Ledger
-from acache.protocols import LocalStore
+from acache.protocols import LocalStore, ThinnedTags
 
+SLICE: Final = 1_000  # entries of a tag that are dropped in one go: a few milliseconds
 MAX_VERSIONS: Final = 50_000  # of tags, held near; then it starts over
 NOTHING_HELD: Final[Mapping[str, bytes]] = MappingProxyType({})
 
@@ -48,11 +49,12 @@ class Evictions:
 class Near:
     """A local store (or none), with the ledger of what was heard."""
 
-    __slots__ = ("evictions", "fallback", "ledger", "store", "trusted_until", "versions")
+    __slots__ = ("_thinned", "evictions", "fallback", "ledger", "store", "trusted_until", "versions")
 
     def __init__(self, store: LocalStore | None) -> None:
         """Hold *store*; None keeps nothing near but remembers what was heard all the same."""
         self.store = store
+        self._thinned = store if isinstance(store, ThinnedTags) else None
         self.evictions = Evictions.of(store)
         self.ledger = Ledger()
         self.fallback: LocalStore | None = None  # served only while the remote store is away
@@ -107,6 +109,13 @@ class Near:
                     store.drop(key)
                 for tag in tags:
                     store.drop_tag(tag)
+
+    def thin(self, tags: Iterable[str]) -> int:
+        """Drop a slice of what carries *tags*, ahead of `forget`, and return how many still do.
+
+        0 if the store cannot do it by slices."""
+        store = self._thinned
+        return 0 if store is None else sum([store.thin_tag(tag, SLICE) for tag in tags])
 
     def stored_elsewhere(self, keys: Iterable[str]) -> None:
         """Drop the copies of *keys*, which another process has just stored; no load becomes void."""

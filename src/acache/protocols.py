@@ -41,6 +41,7 @@ __all__ = [
     "Saved",
     "SharedJournal",
     "Source",
+    "ThinnedTags",
     "WritableSource",
     "Write",
     "digest",
@@ -78,6 +79,17 @@ class LocalStore(Protocol):
 
     def clear(self) -> None:
         """Forget everything."""
+        ...
+
+
+@runtime_checkable
+class ThinnedTags(Protocol):
+    """Local stores that can drop what carries a tag in slices, for the loop to run in between.
+
+    Without it `drop_tag` drops them all in one go, however many they are."""
+
+    def thin_tag(self, tag: str, limit: int) -> int:
+        """Forget up to *limit* of the entries that carry *tag*, and return how many still do."""
         ...
 
 

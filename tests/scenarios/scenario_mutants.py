@@ -357,7 +357,7 @@ mutant(
     "near is always trusted",
     "V9",
     "a_feed_slower_than_the_contract",
-    ("_near:Near.get", "now >= self.trusted_until", "False"),
+    ("_engine:Engine.judge", ">= near.trusted_until", "< 0"),
 )
 mutant(
     "messages go before the change",
