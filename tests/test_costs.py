@@ -92,7 +92,7 @@ def forms(cache):
         ("hit, a method", 1, 1),
         ("hit, get_or_load", 11, 2),
         ("hit, get", 9, 1),
-        ("100 hits, get_or_load_many", 408, 3),
+        ("100 hits, get_or_load_many", 408, 4),
         ("set", 32, 9),
     ],
 )

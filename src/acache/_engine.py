@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from acache._elsewhere import Elsewhere
 from acache._entry import Entry
 from acache._health import Health
+from acache._parts import PART, parts, together
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide, unique
 from acache._process import Arrival, CacheFlight, Call, Found, Process, inside_a_load
 from acache._singleflight import join_all, running_loop
@@ -423,10 +424,33 @@ class Engine:
     async def read_many(
         self, keys: Iterable[str], shared: Call, call_of: Callable[[str], Call]
     ) -> dict[str, Any]:
-        """Return the value of each key. What one group has to load becomes one call.
+        """Return the value of each key. What one group has to load becomes one call, or one a thousand.
 
         *shared* carries the policy and the tally of all; *call_of* makes the call of one key that
         has to be loaded. Raises the first error of a load that leaves its caller without a value."""
+        keys = list(keys)
+        if len(keys) <= PART:
+            return await self._read_part(keys, shared, call_of)
+        found: dict[str, Any] = {}
+        rest: list[str] = []
+        for part in parts(keys):
+            self.process.enter()
+            for key in part:
+                entry, verdict = self.judge(key, shared.policy)
+                if entry is None or verdict is not FRESH or self.process.verifier is not None:
+                    rest.append(key)
+                    continue
+                found[key] = entry.value
+                entry.used = True
+                shared.tally.hits += 1
+            await asyncio.sleep(0)
+        for loaded in await together(self._read_part(part, shared, call_of) for part in parts(rest)):
+            found |= loaded
+        return found
+
+    async def _read_part(
+        self, keys: Iterable[str], shared: Call, call_of: Callable[[str], Call]
+    ) -> dict[str, Any]:
         process = self.process
         process.enter()
         found: dict[str, Any] = {}

@@ -1,5 +1,6 @@
 """The batch decorator: one loader call for all missing ids, coalesced across callers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -7,6 +8,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from acache._decorators import Wiring, dress
 from acache._keys import Template, finish, key_template
+from acache._parts import parts
 from acache._policy import Options, Policy, unique
 from acache._process import Call, Group
 from acache._signature import CallShape
@@ -56,7 +58,8 @@ _SOURCE: Final = """
 def BIND(INSTANCE):
     async def WRAPPER(DEFINITION):
         return await READ(
-            {KEY_EXPRESSION: ITEM for ITEM in IDS_OF(IDS)},
+            IDS_OF(IDS),
+            lambda ITEM: KEY_EXPRESSION,
             GROUP_EXPRESSION,
             lambda MISSING: FUNCTION(LEAD MISSING, REST),
             lambda ITEM: TAGS_EXPRESSION,
@@ -87,13 +90,18 @@ class ManyWiring(Wiring):
 
     async def read_many(
         self,
-        keys: Mapping[str, Any],
+        asked: Sequence[Any],
+        key_of: Callable[[Any], str],
         group: str,
         load: Callable[[Sequence[Any]], Awaitable[Mapping[Any, Any]]],
         tags: Callable[[Any], tuple[str, ...]],
     ) -> dict[Any, Any]:
         """Return the values of those ids that exist; one call loads all that are missing."""
-        ids = {finish(key): id for key, id in keys.items()}
+        ids: dict[str, Any] = {}
+        for part in parts(asked):
+            if ids:
+                await asyncio.sleep(0)
+            ids.update({finish(key_of(id)): id for id in part})
         call_of = self._calls(ids, group, load, tags)
         found = await self.engine.read_many(ids, self.call(), call_of)
         return {id: value for key, id in ids.items() if (value := found[key]) is not None}

@@ -54,7 +54,8 @@ class Near:
     def __init__(self, store: LocalStore | None) -> None:
         """Hold *store*; None keeps nothing near but remembers what was heard all the same."""
         self.store = store
-        self._thinned = store if isinstance(store, ThinnedTags) else None
+        given: object = store
+        self._thinned: ThinnedTags | None = given if isinstance(given, ThinnedTags) else None
         self.evictions = Evictions.of(store)
         self.ledger = Ledger()
         self.fallback: LocalStore | None = None  # served only while the remote store is away
