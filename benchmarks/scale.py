@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from itertools import count
 from random import Random
 from statistics import median
 from time import perf_counter, thread_time
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -15,7 +16,7 @@ from acache import Cache
 from acache_redis import RedisStore
 from benchmarks import _measure as measure
 from benchmarks._server import valkey
-from benchmarks._table import Row
+from benchmarks._table import Row, at_most
 from benchmarks.singleflight import Source, bare, beyond, stampede
 from benchmarks.stampede import LOAD, OWN, READERS, Process, process
 
@@ -25,6 +26,7 @@ WAITERS = (1, 10, 100, 1_000, 10_000)
 PROCESSES = (1, 2, 4, 8)
 TAGGED = (1, 10, 100, 1_000, 10_000, 100_000)
 HITS, MISSES = 20_000, 2_000
+HELD = 20  # milliseconds for which the loop may be held
 FEW = 3  # rounds of what takes seconds each
 
 
@@ -155,14 +157,29 @@ async def _cold_key(fleet: list[Process], redis: Redis, rounds: int) -> list[Row
 
 async def tagged_here(number: int, rounds: int) -> list[Row]:
     """Drop so many entries of one process by their tag: an index is walked, hits pay nothing."""
-    seconds = []
+    seconds, steps = [], []
     async with Cache(f"memory://?max_entries={number + 1}") as cache:
         for _ in range(rounds):
             await cache.set_many(dict.fromkeys(map(str, range(number)), 1), ttl=3_600, tags=["all"])
             start = thread_time()
-            await cache.invalidate(tags=["all"])
+            steps.append(await longest_step(cache.invalidate(tags=["all"])))
             seconds.append(thread_time() - start)
-    return [measure.row(SUITE, f"{number:,} tagged: acache, in process", seconds, "µs")]
+    name = f"{number:,} tagged: acache, in process"
+    rows = [measure.row(SUITE, name, seconds, "µs")]
+    if number == TAGGED[-1]:
+        rows.append(at_most(SUITE, f"{name}, longest step", median(steps) * 1e3, HELD, unit="ms"))
+    return rows
+
+
+async def longest_step(work: Coroutine[Any, Any, object]) -> float:
+    """Return the most processor time that *work* kept from the loop in one go."""
+    task, longest = asyncio.create_task(work), 0.0
+    while not task.done():
+        start = thread_time()
+        await asyncio.sleep(0)
+        longest = max(longest, thread_time() - start)
+    await task
+    return longest
 
 
 async def tagged_there(rounds: int) -> list[Row]:
