@@ -416,12 +416,17 @@ class Cache:
         however it ended, nothing that was loaded before is left. `commit` on the writer notes a
         value to store after a clean end, where no other writer came between: of blocks that overlap,
         or stand inside one another, neither's value is stored."""
-        given = checked_tags(tags)
-        fence = Fence(self._engine, unique(map(checked, keys)), given)
+        async with self._fenced(unique(map(checked, keys)), checked_tags(tags)) as fence:
+            yield Writer(self._plans, fence)
+
+    @asynccontextmanager
+    async def _fenced(self, keys: Sequence[str], tags: Sequence[str]) -> AsyncGenerator[Fence]:
+        """Do what `writing` does, with names that a pattern has made and nobody needs to check."""
+        fence = Fence(self._engine, keys, tags)
         await fence.enter()
         clean = False
         try:
-            yield Writer(self._plans, fence)
+            yield fence
             clean = True
         finally:
             await fence.exit(clean=clean)

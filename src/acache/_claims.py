@@ -58,9 +58,11 @@ class Claims:
         standing = self._names.get(name)
         if standing is None:
             return None
-        for token in [token for token, until in standing.tokens.items() if until <= now]:
-            del standing.tokens[token]
-        if standing.tokens:
+        tokens = standing.tokens
+        if min(tokens.values()) <= now:
+            for token in [token for token, until in tokens.items() if until <= now]:
+                del tokens[token]
+        if tokens:
             return standing
         del self._names[name]
         return None

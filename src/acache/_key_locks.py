@@ -15,7 +15,7 @@ class KeyLocks:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # of each key that is held
+        self._lines: dict[str, deque[asyncio.Future[None]] | None] = {}  # of each key that is held
         self._changing: dict[str, asyncio.Task[object] | None] = {}  # who runs the user's code meanwhile
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -23,23 +23,32 @@ class KeyLocks:
         """Hold all of *keys* in an `async with`; taken in one order, so that no two wait for each other."""
         return Hold(self, sorted(set(keys)))
 
+    def take(self, key: str) -> bool:
+        """Take *key* if nobody holds it; say whether."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._lines = loop, {}
+        if key in self._lines:
+            return False
+        self._lines[key] = None
+        return True
+
     async def acquire(self, keys: Sequence[str]) -> None:
         """Take *keys* one after the other. Cancelled, none is held.
 
         Raises RecursiveUpdate for a key that the current task is changing."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._lines = loop, {}
         for place, key in enumerate(keys):
-            line = self._lines.get(key)
-            if line is None:
-                self._lines[key] = deque()
+            if self.take(key):
                 continue
             if key in self._changing and self._changing[key] is asyncio.current_task():
                 self.release(keys[:place])
                 raise RecursiveUpdate(
                     f"the update of {key!r} writes it by itself: let its change return the value instead"
                 )
+            line = self._lines[key]
+            if line is None:
+                line = self._lines[key] = deque()
             turn: asyncio.Future[None] = loop.create_future()
             line.append(turn)
             try:
@@ -65,15 +74,13 @@ class KeyLocks:
         """Give *keys* to those who wait longest for them."""
         for key in keys:
             line = self._lines.get(key)
-            if line is None:
-                continue  # of a loop that has ended
             while line:
                 turn = line.popleft()
                 if not turn.done():
                     turn.set_result(None)  # the key stays held, by another
                     break
             else:
-                del self._lines[key]
+                self._lines.pop(key, None)  # not there: of a loop that has ended
 
 
 class Hold:

@@ -4,7 +4,7 @@ Nothing - read, loaded, set or committed - is put near if a message for its key 
 the mark that was taken before its first request was sent. Without a remote store the near store is
 all there is, and it is always trusted; in front of one it is trusted until `trusted_until`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from math import inf
 from types import MappingProxyType
 from typing import Final
@@ -99,15 +99,21 @@ class Near:
                 held[tag] = version
         return True
 
-    def forget(self, keys: Iterable[str], tags: Iterable[str]) -> None:
-        """Drop what is held of *keys* and *tags*; what is under way of them will not be put."""
+    def forget(
+        self, keys: Iterable[str], tags: Iterable[str], *, spare: Container[str] = frozenset()
+    ) -> None:
+        """Drop what is held of *keys* and *tags*, not what is held of *spare*.
+
+        What is under way of any of them will not be put."""
         self.ledger.hear(keys, tags)
         for tag in tags:
             self.versions.pop(tag, None)
         for store in (self.store, self.fallback):
             if store is not None:
+                held = store.lookup  # a batch of writes asks four times for each key, mostly in vain
                 for key in keys:
-                    store.drop(key)
+                    if held(key) is not None and key not in spare:
+                        store.drop(key)
                 for tag in tags:
                     store.drop_tag(tag)
 

@@ -3,15 +3,18 @@
 Plain functions over values; one entry per key, the newest. Knows no journal, no source and no loop."""
 
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from acache.protocols import Write
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Standing:
-    """The newest pending write of a key."""
+class Standing(Struct, kw_only=True, eq=False, gc=False):
+    """The newest pending write of a key.
+
+    Every write makes one. It is built in C, and no work for the garbage collector: what can be journaled
+    cannot lead back to it."""
 
     write: Write
     id: Hashable

@@ -73,7 +73,7 @@ class OwnBacklog:
 
     def new(self, keys: Iterable[str]) -> int:
         """How many of *keys* would be pending anew."""
-        return sum(key not in self._overlay for key in keys)
+        return sum([key not in self._overlay for key in keys])
 
     def find(self, key: str) -> Standing | None:
         """Return the newest pending write of *key*: what a read gets, whatever the cache holds."""
@@ -90,7 +90,8 @@ class OwnBacklog:
         """Return *drafts*, each with the next number, once all are in the journal and stand here.
 
         Raises JournalFailed; appended again, they keep their numbers."""
-        writes = [self._numbered(draft) for draft in drafts]
+        at = self._process.clock.time()
+        writes = [draft.write or self._numbered(draft, at) for draft in drafts]
         await self._journal.append(writes)
         now = self._process.clock.monotonic()
         standings = [
@@ -101,12 +102,10 @@ class OwnBacklog:
             self._overlay.add(each)
         return standings
 
-    def _numbered(self, draft: Draft) -> Write:
+    def _numbered(self, draft: Draft, at: float) -> Write:
         """Give *draft* the next number; they never repeat, also over a journal that was emptied."""
-        if draft.write is None:
-            at = self._process.clock.time()
-            self._sequence = max(self._sequence + 1, int(at * 1e6))
-            draft.write = draft.numbered(self._sequence, at)
+        self._sequence = max(self._sequence + 1, int(at * 1e6))
+        draft.write = draft.numbered(self._sequence, at)
         return draft.write
 
     def note(self, standings: Sequence[Standing], receipts: Mapping[str, object]) -> None:

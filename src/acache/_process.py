@@ -8,7 +8,7 @@ import contextvars
 import logging
 import os
 import random
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, Protocol
@@ -255,16 +255,18 @@ class Process:
                 node.nested = True
                 self.slots.lend(node)
 
-    def forget(self, keys: Sequence[str], tags: Sequence[str]) -> None:
-        """The synchronous pass of an invalidation.
+    def forget(
+        self, keys: Sequence[str], tags: Sequence[str], *, spare: Container[str] = frozenset()
+    ) -> None:
+        """The synchronous pass of an invalidation; the entries of *spare* stay.
 
         Entries go, running flights are void (the ledger will say so when they end) and forgotten:
         who comes now starts anew, who waits gets the old result."""
         if not keys and not tags:
             return
-        self.near.forget(keys, tags)
+        self.near.forget(keys, tags, spare=spare)
         self.drops.hear(keys, tags)
-        if self.loop is None:
+        if self.loop is None or not self.flights:
             return
         for key in keys:
             flight = self.flights.get(key)

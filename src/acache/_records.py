@@ -1,8 +1,9 @@
 """A write as the journal keeps it, and back. Knows one pattern's types and keys, no journal and no loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
+
+from msgspec import Struct
 
 from acache._overlay import Standing
 from acache.clock import Clock
@@ -11,9 +12,8 @@ from acache.errors import CodecError, ConfigurationError
 from acache.protocols import Codec, Write
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Draft:
-    """A write that has no number yet."""
+class Draft(Struct, kw_only=True, eq=False, gc=False):
+    """A write that has no number yet; like `Standing` built in C."""
 
     key: str
     id: Any

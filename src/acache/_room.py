@@ -23,12 +23,18 @@ class Room:
         self._taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    def take_now(self, keys: int) -> bool:
+        """Take a place for each of so many new keys if there are and nobody waits for them; say whether."""
+        if keys and (self._waiting or not self._fits(keys)):
+            return False
+        self._taken += keys
+        return True
+
     async def take(self, keys: int) -> None:
         """Take a place for each of so many new keys; more than the limit allows fit once nothing is pending.
 
         Raises BacklogFull, and CacheClosed if `close` ends the wait. Cancelled, nothing is taken."""
-        if not keys or (not self._waiting and self._fits(keys)):
-            self._taken += keys
+        if self.take_now(keys):
             return
         if self._raises:
             raise BacklogFull(f"{self._pending()} writes wait for the source: max_backlog is reached")

@@ -97,7 +97,7 @@ class SharedBacklog:
 
     def new(self, keys: Iterable[str]) -> int:
         """How many of *keys* may be pending anew."""
-        return sum(key not in self._appended for key in keys)
+        return sum([key not in self._appended for key in keys])
 
     def find(self, key: str) -> Standing | None:
         """Return None: what the cache holds is at least as new as the journal."""

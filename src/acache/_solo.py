@@ -119,11 +119,14 @@ class Solo:
 
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Drop *keys* and all that carries *tags*; nothing that runs now will be stored."""
+        self._taint(keys, tags)
+        self._process.forget(keys, tags)
+
+    def _taint(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         for key in keys:
             self._key_claims.taint(key)
         for tag in tags:
             self._tag_claims.taint(tag)
-        self._process.forget(keys, tags)
 
     async def clear(self) -> None:
         """Drop everything."""
@@ -170,18 +173,17 @@ class Solo:
         self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
     ) -> None:
         """Drop *keys* and *tags*; an entry that is the very one of *keep* stays."""
-        near = self._process.near
-        spared = {
-            key: entry
-            for key, kept in keep.items()
-            if near.store is not None
-            and (entry := near.store.lookup(key)) is kept
-            and entry is not None
-            and not entry.tags
-        }
-        await self.invalidate(keys, tags)
-        for key, entry in spared.items():
-            near.put(key, entry, since=near.ledger.mark)
+        store = self._process.near.store
+        spare: set[str] = set()
+        if store is not None:
+            held = store.lookup
+            spare = {
+                key
+                for key, kept in keep.items()
+                if (entry := held(key)) is not None and entry is kept and not entry.tags
+            }
+        self._taint(keys, tags)
+        self._process.forget(keys, tags, spare=spare)
 
     async def explain(self, key: str) -> Elsewhere:
         """Return who is writing *key*; near is all else that there is."""

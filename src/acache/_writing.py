@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Unpack, cast
+
+from msgspec import Struct
 
 from acache._engine import Engine
 from acache._entry import Entry
@@ -15,8 +16,7 @@ from acache.errors import InvalidationFailed
 from acache.events import Invalidated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class Commit(Struct, frozen=True, kw_only=True, eq=False):
     """A value to store when the block ends cleanly."""
 
     value: Any
@@ -57,6 +57,10 @@ class Fence:
                 f"commit of {key!r}: tags {sorted(strangers)} are not among those of this writing()"
             )
         self._commits[key] = commit
+
+    def note_all(self, commits: Mapping[str, Commit]) -> None:
+        """Store *commits*, whose names are all those of this block, when it ends cleanly. For patterns."""
+        self._commits.update(commits)
 
     @property
     def tags(self) -> Sequence[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self, Unpack, cast
 from acache._background import Background
 from acache._cache import Cache
 from acache._flusher import Flusher, Pace
-from acache._intake import Intake
+from acache._intake import Call, Intake
 from acache._key_locks import KeyLocks
 from acache._overlay import Standing
 from acache._own_backlog import OwnBacklog
@@ -98,6 +98,7 @@ class WriteBehind(ReadThrough[K, V]):
         self._claim_ttl = seconds("claim_ttl", claim_ttl)
         self._process = self._reader.engine.process
         self._background: Background | None = None
+        self._ready_in: asyncio.AbstractEventLoop | None = None  # where all is recovered and flushed
         self._started: asyncio.Task[None] | None = None
         self._closed = False
         self._begin()
@@ -135,12 +136,19 @@ class WriteBehind(ReadThrough[K, V]):
         if background is None or background.loop is not loop or self._failed():
             background = self._background = Background(loop)
             self._begin()
-            self._intake = Intake(self._cache, self._backlog, self._reader.policy, background)
+            self._intake = Intake(
+                self._cache,
+                self._backlog,
+                self._reader.policy,
+                background,
+                ended=partial(self._taken, self._room),
+            )
             self._started = background.begin(self._recover(background))
         assert self._started is not None  # noqa: S101 - set above
         if not self._started.done():
             await asyncio.shield(self._started)
         self._started.result()  # an eager task may have failed before anybody could wait for it
+        self._ready_in = loop
         return background
 
     def _failed(self) -> bool:
@@ -171,7 +179,7 @@ class WriteBehind(ReadThrough[K, V]):
         except (TimeoutError, JournalFailed):
             pass
         finally:
-            self._closed, self._background = True, None
+            self._closed, self._background, self._ready_in = True, None, None
             if here:
                 self._room.close()
                 await background.aclose()
@@ -225,7 +233,8 @@ class WriteBehind(ReadThrough[K, V]):
         _refuse_none("put()", value)
         key = self.key(id)
         items = {id: value}  # before the key is held: an id that cannot be hashed must not keep it
-        await self._locks.acquire((key,))
+        if not self._locks.take(key):
+            await self._locks.acquire((key,))
         await self._put({key: id}, items)
 
     async def put_many(self, items: Mapping[K, V]) -> None:
@@ -268,19 +277,21 @@ class WriteBehind(ReadThrough[K, V]):
 
         A cancelled caller does not end it: the next write of a key may not overtake it."""
         try:
-            await self._start()
+            if self._ready_in is not asyncio.get_running_loop():
+                await self._start()
             draft = self._records.draft
             drafts = [draft(key, id, items[id], self.tags(id)) for key, id in keys.items()]
             new = self._backlog.new(keys)
-            await self._room.take(new)
+            if not self._room.take_now(new):
+                await self._room.take(new)
         except BaseException:
             self._locks.release(keys)
             raise
-        await self._intake.take(drafts, partial(self._taken, keys, new, self._room))
+        await self._intake.take(drafts, new)
 
-    def _taken(self, keys: Iterable[str], new: int, room: Room) -> None:
-        room.give_back(new)
-        self._locks.release(keys)
+    def _taken(self, room: Room, calls: Sequence[Call]) -> None:
+        room.give_back(sum([call.new for call in calls]))
+        self._locks.release([draft.key for call in calls for draft in call.drafts])
         self._backlog.wake()
 
     # --- flushing -----------------------------------------------------------------------------------

@@ -33,10 +33,9 @@ def _same(a: object, b: object) -> bool:
         return False
     if kind in _PLAIN:
         return a == b
-    for base in kind.__mro__[:-1]:
-        judge = _JUDGES.get(base)
-        if judge is not None:
-            return judge(a, b)
+    judge = _JUDGES.get(kind) or next(filter(None, map(_JUDGES.get, kind.__mro__)), None)
+    if judge is not None:
+        return judge(a, b)
     names = _field_names(kind)
     if names is not None:
         return all(_same(getattr(a, name), getattr(b, name)) for name in names)
@@ -76,18 +75,20 @@ def _fixed_offset(zone: tzinfo | None) -> timedelta | None:
 
 
 def _same_sequences(a: Collection[object], b: Collection[object]) -> bool:
-    return len(a) == len(b) and all(map(_same, a, b))
+    return len(a) == len(b) and (_same_scalars(list(a), list(b)) or all(map(_same, a, b)))
 
 
 def _same_mappings(a: Mapping[object, object], b: Mapping[object, object]) -> bool:
-    return (_same_texts(list(a), list(b)) or _same_sequences(a, b)) and all(
-        map(_same, a.values(), b.values())
-    )
+    return _same_sequences(a, b) and _same_sequences(a.values(), b.values())
 
 
-def _same_texts(a: list[object], b: list[object]) -> bool:
-    # What most keys are: compared without a call for each.
-    return a == b and _TEXT.issuperset(map(type, a)) and _TEXT.issuperset(map(type, b))
+def _same_scalars(a: list[object], b: list[object]) -> bool:
+    # What most keys are, and the fields of most rows: compared without a call for each. Only of zeros
+    # `==` says too little, and NaN it does not find: False is no answer.
+    kinds = list(map(type, a))
+    if kinds != list(map(type, b)) or not _SCALARS.issuperset(kinds):
+        return False
+    return a == b and (float not in kinds or 0.0 not in a)
 
 
 def _same_sets(a: Collection[object], b: Collection[object]) -> bool:
@@ -98,8 +99,8 @@ def _same_sets(a: Collection[object], b: Collection[object]) -> bool:
     return _same_sequences([e for e in a if e not in partners], [e for e in b if e not in a])
 
 
-_TEXT: Final = frozenset({str})
 _PLAIN: Final = frozenset({int, str, bytes, bool})  # nothing but their value, and most of what there is
+_SCALARS: Final = frozenset({*_PLAIN, float, type(None)})
 _JUDGES: Final[Mapping[type, Callable[[Any, Any], bool]]] = {
     float: _same_floats,
     complex: _same_complex,

@@ -53,6 +53,8 @@ class KeyShape(Generic[K]):
 
     def bind(self, keys: Iterable[K]) -> dict[K, BoundKey]:
         """Return each of *keys*, once, with what it binds. `SourceRefused` names those that cannot."""
+        if not self.composite:
+            return {key: (key,) for key in keys}
         bound: dict[K, BoundKey] = {}
         unfit: list[K] = []
         for key in keys:
@@ -67,8 +69,6 @@ class KeyShape(Generic[K]):
         return bound
 
     def _bound(self, key: K) -> BoundKey:
-        if not self.composite:
-            return (key,)
         if not isinstance(key, tuple) or len(cast("tuple[object, ...]", key)) != len(self.columns):
             raise Unfit
         return cast("tuple[object, ...]", key)

@@ -17,6 +17,7 @@ from acache_postgres._errors import Unfit
 V = TypeVar("V")
 
 _READ_AS_THEY_ARE = (int, str, bytes, UUID)
+_TEXT = frozenset({str})
 _NESTED = (
     inspect.CollectionType,
     inspect.DictType,
@@ -54,11 +55,15 @@ class Shape(Generic[V]):
             raise Unfit(f"a row does not fit {self.type.__name__}: {reason}") from None
 
     def write(self, value: V) -> dict[str, object]:
-        """Return the columns of *value*, those it does not name left out. Raises `Unfit`."""
+        """Return the columns of *value*, those it does not name left out. Raises `Unfit`.
+
+        It may be *value* itself: not to be changed."""
         if self.columns is None or not self.attributes:
             if not isinstance(value, Mapping):
                 raise self._another(value)
             mapping = cast("Mapping[object, object]", value)
+            if self.columns is None and _TEXT.issuperset(map(type, mapping)):
+                return cast("dict[str, object]", mapping)  # what most rows are, and nothing to do
             given = {name: mapping[name] for name in self.columns or mapping if name in mapping}
             if not all(isinstance(name, str) for name in given):
                 raise Unfit("the names of columns must be str")
@@ -86,9 +91,7 @@ class Shape(Generic[V]):
         if self.columns is not None:
             return held == given
         left, right = cast("dict[str, object]", held), cast("dict[str, object]", given)
-        return left.keys() == right.keys() and all(
-            type(value) is type(right[name]) and value == right[name] for name, value in left.items()
-        )
+        return left == right and [*map(type, left.values())] == [type(right[name]) for name in left]
 
     def _another(self, value: object) -> Unfit:
         return Unfit(f"a value must be a {self.type.__name__}, not {type(value).__name__}")

@@ -48,6 +48,15 @@ def giver(base: str, category: str, codecs: Codecs) -> Give | None:
     return _mapping if category == "C" else None
 
 
+def untouched(base: str, category: str) -> frozenset[type]:
+    """Return the types of the values that `taken` hands on as they are, in a column of this type."""
+    if base in INTEGERS:
+        return frozenset({int, type(None)})
+    if base in _JSON or category == "A":
+        return frozenset({type(None)})
+    return frozenset({str, type(None)} if category in _TEXT else {bool, int, float, str, bytes, type(None)})
+
+
 def taken(  # noqa: PLR0911 - one return for each kind of column
     base: str, category: str, value: object, codecs: Codecs
 ) -> object:

@@ -17,7 +17,7 @@ from acache_postgres._reads import Planned, parts, read
 from acache_postgres._rows import Shape
 from acache_postgres._settling import transaction
 from acache_postgres._sql import Plan
-from acache_postgres._values import taken
+from acache_postgres._values import taken, untouched
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -58,9 +58,10 @@ def batch_of(
     fit = parts(keys, planned)
     unfit = {key: Unfit("its key is nothing that the column can hold") for key in keys if key not in fit}
     rows: dict[K, dict[str, object]] = {}
+    rower = _Rower(planned, shape)
     for key, bound in fit.items():
         try:
-            rows[key] = _row(planned, shape, items[key], bound)
+            rows[key] = rower.row(items[key], bound)
         except Unfit as error:
             unfit[key] = error
     if unfit:
@@ -212,25 +213,46 @@ async def _outcome(
     return found, refused
 
 
-def _row(planned: Planned[V], shape: Shape[V], value: V, key: BoundKey) -> dict[str, object]:
-    """Return what to write of one item: its columns that can be written, led by its key."""
-    plan, codecs = planned.plan, planned.codecs
-    known = {column.name: column for column in plan.columns}
-    given = shape.write(value)
-    if shape.columns is not None:  # of a type more fields may be there than columns were asked for
-        given = {name: held for name, held in given.items() if name in known}
-    if unknown := [name for name in given if name not in known]:
-        raise _Unknown(f"there is no column {unknown[0]!r} among {', '.join(map(repr, known))}")
-    row: dict[str, object] = {}
-    for column, part in zip(plan.key, key, strict=True):
-        own = given.get(column.name)
-        if own is not None and own != part and taken(column.base, column.category, own, codecs) != part:
-            raise Unfit(f"column {column.name!r} differs between the key and its value")
-        row[column.name] = part
-    for name, held in given.items():
-        if name not in row and not known[name].generated:
-            row[name] = taken(known[name].base, known[name].category, held, codecs)
-    return row
+class _Rower(Generic[V]):
+    """Makes the rows of a batch; what is to know of each column is found out once."""
+
+    __slots__ = ("_codecs", "_key", "_known", "_partial", "_shape", "_written")
+
+    def __init__(self, planned: Planned[V], shape: Shape[V]) -> None:
+        plan = planned.plan
+        self._codecs = planned.codecs
+        self._shape = shape
+        self._partial = shape.columns is not None  # of a type there may be more fields than columns
+        self._key = plan.key
+        self._known = {column.name: column for column in plan.columns}
+        own = {column.name for column in plan.key}
+        self._written = {
+            column.name: untouched(column.base, column.category)
+            for column in plan.columns
+            if column.name not in own and not column.generated
+        }
+
+    def row(self, value: V, key: BoundKey) -> dict[str, object]:
+        """Return what to write of one item: its columns that can be written, led by its key."""
+        known, codecs = self._known, self._codecs
+        given = self._shape.write(value)
+        if not given.keys() <= known.keys():
+            if not self._partial:
+                unknown = next(name for name in given if name not in known)
+                raise _Unknown(f"there is no column {unknown!r} among {', '.join(map(repr, known))}")
+            given = {name: held for name, held in given.items() if name in known}
+        row: dict[str, object] = {}
+        for column, part in zip(self._key, key, strict=True):
+            own = given.get(column.name)
+            if own is not None and own != part and taken(column.base, column.category, own, codecs) != part:
+                raise Unfit(f"column {column.name!r} differs between the key and its value")
+            row[column.name] = part
+        written = self._written
+        for name, held in given.items():
+            if name in written:
+                as_is = type(held) in written[name]
+                row[name] = held if as_is else taken(known[name].base, known[name].category, held, codecs)
+        return row
 
 
 class _Unknown(Unfit):
