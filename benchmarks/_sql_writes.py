@@ -26,7 +26,8 @@ UPSERT = (
     "name = excluded.name, email = excluded.email, age = excluded.age, score = excluded.score"
 )
 BATCH = 1_000
-ROWS = 5_000  # written behind in a round
+ROWS = 5_000  # written behind in a round,
+CALLERS = 1_000  # by so many callers at a time: as many as a batch has rows; or, printed beside, all at once
 SINGLE = 200  # upserts in a round
 WRITERS = 100
 EACH = 20  # writes of each writer in a round
@@ -46,7 +47,8 @@ async def on_postgres(rounds: int) -> list[Row]:
                 {
                     "fsync": fsync,
                     "single": _after_each_other(single, SINGLE),
-                    "flushed": _flushed(behind),
+                    "flushed": _flushed(behind, CALLERS),
+                    "at once": _flushed(behind, ROWS),
                     "through": _acknowledged(through.put),
                     "behind": _acknowledged(behind.put, then=behind.flush),
                 },
@@ -64,7 +66,8 @@ def _rows(times: dict[str, list[float]]) -> list[Row]:
         )
         for which, what in (
             ("single", "awaited upsert of one row"),
-            ("flushed", f"put behind a journal and flushed, {ROWS:,} rows"),
+            ("flushed", f"put behind a journal and flushed, {ROWS:,} rows by {CALLERS:,} callers"),
+            ("at once", f"put behind a journal and flushed, {ROWS:,} rows at once"),
             ("through", f"write-through put, {WRITERS} writers"),
             ("behind", f"write-behind put, {WRITERS} writers"),
         )
@@ -128,13 +131,17 @@ def _after_each_other(put: Put, times: int) -> measure.Timed:
     return run
 
 
-def _flushed(behind: WriteBehind[int, Users]) -> measure.Timed:
-    numbers = count(1_000_000)
+def _flushed(behind: WriteBehind[int, Users], callers: int) -> measure.Timed:
+    numbers = count(1_000_000 * callers)
+
+    async def caller() -> None:
+        for _ in range(ROWS // callers):
+            id = next(numbers)
+            await behind.put(id, _row(id))
 
     async def run() -> float:
-        rows = [_row(next(numbers)) for _ in range(ROWS)]
         start = perf_counter()
-        await asyncio.gather(*(behind.put(row["id"], row) for row in rows))  # type: ignore[arg-type]
+        await asyncio.gather(*(caller() for _ in range(callers)))
         await behind.flush()
         return (perf_counter() - start) / ROWS
 
