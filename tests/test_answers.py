@@ -12,6 +12,7 @@ import pytest
 from acache import MemoryJournal, ReadThrough, WriteBehind, WriteThrough
 from acache._answers import CONFUSED, answering
 from acache._text import text
+from acache.errors import SourceRefused
 from acache.protocols import Saved
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -162,3 +163,33 @@ async def test_equal_ids_are_not_removed_in_one_call(cache, source, behind):
         with pytest.raises(ValueError, match="one at a time"):
             await rows.remove(1, True)
         assert source.saved == []
+
+
+class Picky(Rows):
+    """A source that refuses a batch for some of its ids, by name, one at a time."""
+
+    async def load(self, ids):
+        bad = [id for id in ids if id in ("poison", "venom")]
+        if bad:
+            self.asked.append(list(ids))
+            raise SourceRefused("no id of ours", keys=bad[:1])
+        return await super().load(ids)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("behind", [False, True])
+async def test_an_id_that_the_source_refuses_by_name_fails_no_stranger_of_its_tick(cache, behind):
+    pattern = partial(WriteBehind, journal=MemoryJournal()) if behind else WriteThrough
+    async with pattern(cache, Picky(), key="row:{}", ttl=60) as rows:
+        first, bad, second, missing, worse = await asyncio.gather(
+            *map(rows.get, (1, "poison", 2, 3, "venom")), return_exceptions=True
+        )
+        assert (first, second, missing) == ("one", "two", None)
+        assert [(type(error), error.keys) for error in (bad, worse)] == [
+            (SourceRefused, ("poison",)),
+            (SourceRefused, ("venom",)),
+        ]
+        with pytest.raises(SourceRefused):
+            await rows.get_many([1, "poison"])
+        with pytest.raises(SourceRefused):  # it is not remembered as missing
+            await rows.get("poison")

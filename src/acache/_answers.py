@@ -18,10 +18,29 @@ _NOTHING: Final = object()
 _PLAIN: Final = frozenset({int, str, bool, bytes, UUID})
 
 
+class Partly(dict[Any, Any]):
+    """An answer to some of the ids: for each of the others it has an error."""
+
+    def __init__(self, found: Mapping[Any, Any], errors: Mapping[Any, Exception]) -> None:
+        """Answer what *found* has; raise the error of an id in *errors*."""
+        super().__init__(found)
+        self.errors = errors
+
+
 def answering(found: Mapping[Any, Any], ids: Iterable[Any], text: Writer | None) -> Callable[[Any], Any]:
     """Return what gives the value of one of *ids*: None for one that does not exist, or `CONFUSED`.
 
-    *text* writes an id as the cache's keys have it; None: the ids are such keys."""
+    *text* writes an id as the cache's keys have it; None: the ids are such keys. It raises the error
+    of an id that has one in `Partly`."""
+    if isinstance(found, Partly):
+        errors, rest = found.errors, answering(dict(found), ids, text)
+
+        def or_raise(id: Any) -> Any:
+            if id in errors:
+                raise errors[id]
+            return rest(id)
+
+        return or_raise
     kinds = {*map(type, ids), *map(type, found)}
     if text is None or (len(kinds) == 1 and kinds <= _PLAIN):
         return found.get

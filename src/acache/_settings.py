@@ -191,7 +191,7 @@ def _near(settings: Settings, store: RemoteStore) -> LocalStore | None:
         )
     # Not by a variable: errors are reported with those of their frames, and a URL may hold a password.
     near = (
-        open_store(DEFAULT_NEAR if settings.near is True else cast("str", settings.near))
+        open_store(DEFAULT_NEAR if settings.near is True else settings.near)
         if isinstance(settings.near, str | bool)
         else settings.near
     )

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
+from acache._answers import Partly
 from acache._cache import Cache
 from acache._decorators import Reader
 from acache._entry import Entry
@@ -13,8 +14,10 @@ from acache._keys import LONGEST_READABLE, Template
 from acache._policy import Options, Policy, unique
 from acache._process import Call, Group
 from acache._stats import SAMPLE_EVERY
-from acache.errors import CacheError, SourceUnavailable
+from acache.errors import CacheError, SourceRefused, SourceUnavailable
 from acache.protocols import Source
+
+MAX_REFUSED: Final = 100  # ids of a batch that a source may refuse one after the other
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -129,8 +132,23 @@ class ReadThrough(Generic[K, V]):
         )
 
     async def _load(self, ids: Sequence[K]) -> Mapping[K, V]:
+        """Load *ids*. What the source refuses by name fails alone: others of its tick are strangers to it."""
+        errors: dict[K, SourceRefused] = {}
+        rest = ids
         with self._reaching():
-            return await self._source.load(ids)
+            while rest:
+                try:
+                    found = await self._source.load(rest)
+                except SourceRefused as error:
+                    named = set(error.keys)
+                    bad = [id for id in rest if id in named]
+                    if not bad or len(bad) == len(ids) or len(errors) > MAX_REFUSED:
+                        raise
+                    errors |= {id: _of_one(error, id) for id in bad}
+                    rest = [id for id in rest if id not in named]
+                else:
+                    return Partly(found, errors) if errors else found
+        return Partly({}, errors)
 
     @contextmanager
     def _reaching(self) -> Generator[None]:
@@ -155,6 +173,13 @@ class ReadThrough(Generic[K, V]):
     async def aclose(self, timeout: float | None = None) -> None:
         """Nothing was opened: cache and source belong to the caller."""
         del timeout
+
+
+def _of_one(error: SourceRefused, id: object) -> SourceRefused:
+    """Return *error* as it concerns one id."""
+    own = SourceRefused(str(error), keys=(id,))
+    own.__cause__ = error.__cause__
+    return own
 
 
 def one_field(parameter: str, text: str, *, required: bool = True) -> Template:

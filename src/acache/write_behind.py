@@ -10,6 +10,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, Literal, Self, Unpack, cast
 
+from acache._answers import Partly
 from acache._background import Background
 from acache._cache import Cache
 from acache._flusher import Flusher, Pace
@@ -221,7 +222,11 @@ class WriteBehind(ReadThrough[K, V]):
             return await super()._load(ids)
         found: dict[K, V] = {keys[key]: each.value for key, each in pending.items() if each.value is not None}
         rest = [id for key, id in keys.items() if key not in pending]
-        return found | dict(await super()._load(rest)) if rest else found
+        if not rest:
+            return found
+        loaded = await super()._load(rest)
+        found |= loaded
+        return Partly(found, loaded.errors) if isinstance(loaded, Partly) else found
 
     # --- writing ------------------------------------------------------------------------------------
 
