@@ -132,7 +132,7 @@ async def test_only_the_very_key_of_a_row_finds_writes_or_removes_it(
 
 
 @pytest.mark.asyncio
-async def test_the_type_of_the_row_says_what_its_key_is(server, url):
+async def test_the_key_is_what_the_driver_gives_whatever_the_type_of_the_row(server, url):
     server.psql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id mood PRIMARY KEY, n int)")
 
     class Tone(msgspec.Struct):
@@ -140,10 +140,8 @@ async def test_the_type_of_the_row_says_what_its_key_is(server, url):
         n: int
 
     async with PostgresTable(url, "t", type=Tone) as table:
-        assert await table.save({Mood.OK: Tone(Mood.OK, 1)}) == Saved()
-        assert await table.load(["ok", Mood.OK, Mood.SAD]) == {Mood.OK: Tone(Mood.OK, 1)}
-        await table.remove(["ok"])
-        assert await table.load([Mood.OK]) == {Mood.OK: Tone(Mood.OK, 1)}
+        assert await table.save({"ok": Tone(Mood.OK, 1)}) == Saved()
+        assert await table.load(["ok", Mood.OK]) == {"ok": Tone(Mood.OK, 1)}
 
 
 @pytest.mark.asyncio

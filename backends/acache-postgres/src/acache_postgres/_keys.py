@@ -1,7 +1,6 @@
 """Keys as a statement binds them, and which key a row answers. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar, cast
 from uuid import UUID
 
@@ -13,9 +12,6 @@ K = TypeVar("K")
 
 BoundKey = tuple[object, ...]
 
-Read = Callable[[object], object]
-"""Makes of a column of a key what a row has in its place."""
-
 _EXACT = frozenset({int, str, bytes, bool})  # of one type and equal is of one text
 
 
@@ -24,31 +20,20 @@ class KeyShape(Generic[K]):
 
     PostgreSQL takes the text of a UUID for it, 1 for 1.0 in a numeric column, 'Ann' for 'ann' where
     the column says so; to a cache those are several keys. So a key is answered only by a row that
-    has exactly that key: as the row's type reads it, where *readers* has what reads a column."""
+    has exactly that key, as asyncpg returns it: that is also what `PostgresChanges` invalidates."""
 
-    __slots__ = ("_readers", "columns", "composite")
+    __slots__ = ("columns", "composite")
 
-    def __init__(self, key: str | Iterable[str], readers: Mapping[str, Read] = MappingProxyType({})) -> None:
+    def __init__(self, key: str | Iterable[str]) -> None:
         self.composite = not isinstance(key, str)
         self.columns = (key,) if isinstance(key, str) else tuple(key)
         if not self.columns:
             raise ConfigurationError("key= names no column")
         for name in self.columns:
             quoted(name)
-        each = tuple(readers.get(name) for name in self.columns)
-        self._readers = each if any(each) else None
-
-    @property
-    def exact(self) -> bool:
-        """Whether a key is one value, and that of its column."""
-        return self._readers is None and not self.composite
 
     def answers(self, row: Iterable[object], key: K) -> bool:
         """Return whether *row*, the columns of a key, is exactly *key*."""
-        if self._readers is not None:
-            row = [
-                part if read is None else read(part) for part, read in zip(row, self._readers, strict=True)
-            ]
         return all(map(_alike, row, cast("tuple[object, ...]", key) if self.composite else (key,)))
 
     def bind(self, keys: Iterable[K]) -> dict[K, BoundKey]:

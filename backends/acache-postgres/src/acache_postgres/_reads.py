@@ -103,8 +103,8 @@ async def of_possible(
 def parts(keys: Mapping[K, BoundKey], planned: Planned[V]) -> dict[K, BoundKey]:
     """Return those of *keys* whose parts the columns may hold, with what asyncpg takes for them."""
     kinds = [(column.base, column.category) for column in planned.plan.key]
-    exact = planned.key.exact
-    if exact and kinds[0][0] in INTEGERS and all(type(part) is int for (part,) in keys.values()):
+    plain = not planned.key.composite and kinds[0][0] in INTEGERS
+    if plain and all(type(part) is int for (part,) in keys.values()):
         return dict(keys)  # what most keys are, and nothing to do
     found: dict[K, BoundKey] = {}
     for key, bound in keys.items():

@@ -2,11 +2,9 @@
 
 Pure: knows the columns' names, nothing of connections, statements or PostgreSQL's types."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Generic, TypeVar, cast, get_type_hints
-from uuid import UUID
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -16,7 +14,6 @@ from acache_postgres._errors import Unfit
 
 V = TypeVar("V")
 
-_READ_AS_THEY_ARE = (int, str, bytes, UUID)
 _TEXT = frozenset({str})
 _NESTED = (
     inspect.CollectionType,
@@ -72,20 +69,6 @@ class Shape(Generic[V]):
             raise self._another(value)
         return {name: getattr(value, attribute) for name, attribute in self.attributes.items()}
 
-    def readers(self) -> dict[str, Callable[[object], object]]:
-        """Return, by column, what makes of its value the one that a row of this type has."""
-        if self.columns is None:
-            return {}
-        try:
-            hints = get_type_hints(self.type, include_extras=True)
-        except (NameError, TypeError, AttributeError):  # what it names exists for type checkers only
-            return {}
-        return {
-            name: partial(_converted, hints[attribute])
-            for name in self.columns
-            if hints.get(attribute := self.attributes.get(name, name), str) not in _READ_AS_THEY_ARE
-        }
-
     def same(self, held: V, given: V) -> bool:
         """Return whether a later read, which gives *held*, is what *given* was; types count."""
         if self.columns is not None:
@@ -110,15 +93,6 @@ class ModelShape(Shape[V]):
             details = cast("Any", error).errors(include_url=False, include_context=False, include_input=False)
             places = sorted({".".join(map(str, detail["loc"])) for detail in details})
             raise Unfit(f"a row does not fit {self.type.__name__}: see {', '.join(places)}") from None
-
-
-def _converted(kind: Any, held: object) -> object:
-    if type(held) is kind:
-        return held
-    try:
-        return msgspec.convert(held, kind, strict=False)
-    except (msgspec.ValidationError, TypeError):  # then the row cannot be read either, or not by msgspec
-        return held
 
 
 def shape_of(kind: type[V]) -> Shape[V]:

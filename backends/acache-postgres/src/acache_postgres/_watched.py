@@ -5,6 +5,7 @@ asyncpg would have made of them, so that the names are those that an application
 
 import datetime as dt
 import json
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -139,8 +140,13 @@ def _utc(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
 
 
+def _single(number: float | str) -> float:
+    """Return what asyncpg makes of a `float4`: 0.1 is 0.10000000149011612."""
+    return cast("float", struct.unpack("f", struct.pack("f", float(number)))[0])
+
+
 _READERS: Mapping[str, Callable[[Any], object]] = {
-    "float4": float,  # 'NaN' and 'Infinity' are texts in JSON
+    "float4": _single,  # 'NaN' and 'Infinity' are texts in JSON
     "float8": float,
     "numeric": Decimal,
     "uuid": UUID,

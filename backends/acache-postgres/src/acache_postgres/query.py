@@ -59,7 +59,7 @@ class QuerySource(PostgresSource[K, V]):
         finally:
             del database  # it may hold a password, and reporters of errors show variables
         shape = shape_of(type)
-        self._key: KeyShape[K] = KeyShape(key, shape.readers())
+        self._key: KeyShape[K] = KeyShape(key)
         self._save = statement(save) if save is not None else None
         self._remove = statement(remove) if remove is not None else None
         self._work: QueryWork[K, V] = QueryWork(statement(load), key=self._key, shape=shape)

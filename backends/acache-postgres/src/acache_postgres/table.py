@@ -64,7 +64,7 @@ class PostgresTable(PostgresSource[K, V]):
         finally:
             del database  # it may hold a password, and reporters of errors show variables
         shape = shape_of(type)
-        self._key: KeyShape[K] = KeyShape(key, shape.readers())
+        self._key: KeyShape[K] = KeyShape(key)
         wanted = chosen(shape, columns if columns is None or isinstance(columns, str) else tuple(columns))
         for name in (table, *(wanted or ()), *([version_column] if version_column else ())):
             quoted(name)
