@@ -393,7 +393,7 @@ class Cache:
             for key, value in items.items()
         }
         self._direct.sets += len(entries)
-        await self._engine.set(entries, type)
+        await self._engine.changes.set(entries, type)
 
     async def invalidate(self, *keys: str, tags: Iterable[str] = ()) -> None:
         """Drop *keys*, and every entry that carries one of *tags*.
@@ -402,11 +402,11 @@ class Cache:
         cancelled the invalidation goes on."""
         given = checked_tags(tags)
         self._direct.invalidations += 1
-        await self._engine.invalidate(unique(map(checked, keys)), given)
+        await self._engine.changes.invalidate(unique(map(checked, keys)), given)
 
     async def clear(self) -> None:
         """Drop everything in the cache's namespace, in one step."""
-        await self._engine.clear()
+        await self._engine.changes.clear()
 
     @asynccontextmanager
     async def writing(self, *keys: str, tags: Iterable[str] = ()) -> AsyncGenerator[Writer]:

@@ -146,7 +146,7 @@ class Wiring:
     async def invalidate(self, key: str) -> None:
         """Drop one key."""
         self.tally.invalidations += 1
-        await self.engine.invalidate((finish(key),), ())
+        await self.engine.changes.invalidate((finish(key),), ())
 
     def sample(self, entry: Entry, wrapper: Any, /, *args: Any, **named: Any) -> None:
         """Time one hit of a generated wrapper, and have it checked if chance elects it."""

@@ -1,4 +1,4 @@
-"""Read, refresh, invalidate and write: what every public verb comes down to.
+"""Read and refresh: what every reading verb comes down to.
 
 What is near is judged here (`decide`); what is not becomes a flight. Who may store a value, and
 where, is the authority's business: this process alone (`_solo`), or a fleet that shares a remote
@@ -7,108 +7,33 @@ store (`_fleet`)."""
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from acache._elsewhere import Elsewhere
+from acache._authority import Authority, Finder
+from acache._changes import Changes
 from acache._entry import Entry
-from acache._health import Health
 from acache._parts import PART, parts, together
+from acache._patience import Patience
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide, unique
 from acache._process import Arrival, CacheFlight, Call, Found, Process, inside_a_load
 from acache._singleflight import join_all, running_loop
 from acache._stats import Tally
-from acache.errors import LoadTimeout
-from acache.events import Cleared, HeadStartTooLong, Invalidated, LoadAwaited
+from acache.events import HeadStartTooLong, LoadAwaited
 
 NOT_CACHED: Final = "not cached: never stored, or evicted"
-
-
-class Finder(Protocol):
-    """Where a reader looks before it loads."""
-
-    def begin(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Found] | None:
-        """Begin to look with others of this tick; None where it takes a `find`."""
-        ...
-
-    async def find(self, key: str, call: Call, *, seen: Found | None = None) -> Found:
-        """Return what is stored under *key* and what it is worth to *call*; *seen* is a first look."""
-        ...
-
-    async def find_many(self, calls: Mapping[str, Call]) -> dict[str, Found]:
-        """Return the same for each key of *calls*."""
-        ...
-
-
-class Authority(Protocol):
-    """Who may store what."""
-
-    @property
-    def finder(self) -> Finder | None:
-        """Where else than near values are; None: nowhere."""
-        ...
-
-    def start(self, flight: CacheFlight) -> None:
-        """Drive a registered flight until it lands."""
-        ...
-
-    async def look(self, keys: Sequence[str], type: object) -> dict[str, Entry]:
-        """Return the entries of *keys* that are held elsewhere than near."""
-        ...
-
-    async def set(self, items: Mapping[str, Entry], type: object) -> None:
-        """Store *items*."""
-        ...
-
-    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
-        """Drop *keys* and *tags*."""
-        ...
-
-    async def clear(self) -> None:
-        """Drop everything."""
-        ...
-
-    async def fence(self, keys: Sequence[str], tags: Sequence[str], token: bytes) -> None:
-        """Drop *keys* and *tags* and keep everybody from storing them."""
-        ...
-
-    async def release(
-        self, keys: Sequence[str], tags: Sequence[str], token: bytes, *, commits: Mapping[str, Entry]
-    ) -> Mapping[str, object]:
-        """End the fence, storing *commits* where nobody else touched them; return a receipt for each."""
-        ...
-
-    async def drop_older(
-        self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
-    ) -> None:
-        """Drop *keys* and *tags*, but for entries that are still those of the receipts in *keep*."""
-        ...
-
-    async def explain(self, key: str) -> Elsewhere:
-        """Return what else than near knows of *key*."""
-        ...
-
-    def health(self) -> Health:
-        """Say how the way to the remote store is; `entries` and `loading` are not for it to know."""
-        ...
-
-    def guarantees(self, *, signed: bool) -> Mapping[str, str]:
-        """Say which promises hold."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close what was opened."""
-        ...
 
 
 class Engine:
     """The verbs over one process's state and one authority."""
 
-    __slots__ = ("_finder", "_nothing_near", "authority", "process")
+    __slots__ = ("_finder", "_nothing_near", "_patience", "authority", "changes", "process")
 
     def __init__(self, process: Process, authority: Authority) -> None:
         """Take the state and who decides about storing."""
         self.process = process
         self.authority = authority
+        self.changes = Changes(process, authority)
+        self._patience = Patience(process)
         self._finder = authority.finder
         self._nothing_near = process.near.store is None
 
@@ -136,7 +61,7 @@ class Engine:
             if verdict is not MISS and verdict is not GRACE:
                 assert entry is not None  # noqa: S101 - only a miss has none
                 inline = self.serve(key, call, entry, verdict, found)
-                return entry.value if inline is None else await self._refreshed(inline, call, entry)
+                return entry.value if inline is None else await self._patience.refreshed(inline, call, entry)
             mark = process.drops.mark
             joined, flight = self._fly(key, call, entry, found)
             try:
@@ -148,7 +73,7 @@ class Engine:
                         flight.leave(waiter)
                     arrival = flight.result()
                 else:
-                    arrival = await self._wait(flight, call)
+                    arrival = await self._patience.wait(flight, call)
             except BaseException:
                 self._count_miss(call.tally, joined)
                 raise
@@ -156,7 +81,7 @@ class Engine:
             if arrival.tags and mark != flight.mark and not process.current(flight, arrival.tags):
                 continue
             inline = self._count(flight, call, arrival, joined)
-            return arrival.value if inline is None else await self._refreshed(inline, call, arrival)
+            return arrival.value if inline is None else await self._patience.refreshed(inline, call, arrival)
 
     async def _find(self, finder: Finder, key: str, call: Call, seen: Found | None) -> Found:
         """Return what there is of *key*, having counted it if it is fresh; *seen* is a first look."""
@@ -356,45 +281,6 @@ class Engine:
             mean = call.tally.head_start / call.tally.head_starts
             self.process.emit(HeadStartTooLong(function=call.tally.name, head_start=mean, ttl=ttl))
 
-    async def _wait(self, flight: CacheFlight, call: Call) -> Arrival:
-        """Wait as long as the policy lets this caller; then an old value may do."""
-        if call.policy.soft_timeout is None and call.policy.timeout is None:
-            return await flight.join()
-        await self._wait_for([flight], call)
-        return self._arrival(flight, call)
-
-    async def _wait_for(self, flights: list[CacheFlight], call: Call) -> None:
-        """Wait until all are over, or as long as the policy lets this caller, who then looks at each."""
-        soft, hard = call.policy.soft_timeout, call.policy.timeout
-        if soft is not None and (hard is None or soft < hard):
-            await join_all(flights, soft)
-            flights = [each for each in flights if not each.over and self._fallback(each, call) is None]
-            hard = None if hard is None else hard - soft
-        if flights:
-            await join_all(flights, hard)
-
-    def _arrival(self, flight: CacheFlight, call: Call) -> Arrival:
-        if flight.over:
-            return flight.result()
-        fallback = self._fallback(flight, call)
-        if fallback is None:
-            call.tally.timeouts += 1
-            limit = call.policy.timeout
-            raise LoadTimeout(f"{flight.key!r} was not loaded within {limit:g} s; the load goes on")
-        return fallback
-
-    async def _refreshed(self, flight: CacheFlight, call: Call, standing: Entry | Arrival) -> Any:
-        try:
-            return (await self._wait(flight, call)).value
-        except Exception:  # noqa: BLE001 - told by an event; the value that stands is still good
-            return standing.value
-
-    def _fallback(self, flight: CacheFlight, call: Call) -> Arrival | None:
-        now = self.process.clock.monotonic()
-        if decide(flight.old, now=now, rand=1.0, policy=call.policy) is MISS or flight.old is None:
-            return None
-        return Arrival(value=flight.old.value, stale=True)
-
     async def refresh(self, key: str, call: Call) -> Any:
         """Load *key* now, whatever is cached, and return the value; joins a load that runs."""
         self.process.enter()
@@ -403,7 +289,7 @@ class Engine:
             entry, _ = self.judge(key, call.policy)
             flight = self.start(key, call, old=entry, refresh=True, forced=True)
         flight.forced = True
-        return (await self._wait(flight, call)).value
+        return (await self._patience.wait(flight, call)).value
 
     async def refresh_many(self, keys: Iterable[str], call_of: Callable[[str], Call]) -> dict[str, Any]:
         """Load *keys* now, whatever is cached; joins loads that run."""
@@ -527,8 +413,10 @@ class Engine:
         """Fill *found*; return the keys that have to be read again for a tag invalidated meanwhile."""
         late: list[str] = []
         try:
-            await self._wait_for([*(flight for _, flight in flights.values()), *inline.values()], shared)
-            arrivals = {key: self._arrival(flight, shared) for key, (_, flight) in flights.items()}
+            await self._patience.wait_for(
+                [*(flight for _, flight in flights.values()), *inline.values()], shared
+            )
+            arrivals = {key: self._patience.arrival(flight, shared) for key, (_, flight) in flights.items()}
         except BaseException:
             for joined, _ in flights.values():
                 self._count_miss(shared.tally, joined)
@@ -586,62 +474,6 @@ class Engine:
         tally.hits += len(found)
         tally.misses += len(keys) - len(found)
         return {key: entry.value for key, entry in found.items()}
-
-    async def set(self, items: Mapping[str, Entry], type: object) -> None:
-        """Store *items*; afterwards no read gets anything that was loaded before."""
-        process = self.process
-        process.enter()
-        now = process.clock.monotonic()
-        kept = {key: entry for key, entry in items.items() if process.enabled and now < entry.expires}
-        if kept:
-            await process.background.finish(self.authority.set(kept, type))
-        if len(kept) < len(items):
-            await self.invalidate([key for key in items if key not in kept], ())
-
-    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
-        """Drop *keys* and everything that carries one of *tags*."""
-        process = self.process
-        process.enter()
-        crowded = process.near.thin(tags) > 0
-        if not crowded:
-            process.forget(keys, tags)
-        await process.background.finish(self._invalidate(keys, tags, crowded=crowded))
-
-    async def _invalidate(self, keys: Sequence[str], tags: Sequence[str], *, crowded: bool) -> None:
-        if crowded:
-            await self.thin(tags)
-            self.process.forget(keys, tags)
-        await self.authority.invalidate(keys, tags)
-        self.process.emit(Invalidated(keys=tuple(keys), tags=tuple(tags)))
-
-    async def thin(self, tags: Sequence[str]) -> None:
-        """Drop most of what is near of *tags*, slice by slice: the pass that follows must not take long.
-
-        To drop more than that pass will is no harm. Who puts as fast as this drops is left to the pass."""
-        near = self.process.near
-        left = near.thin(tags)
-        while left:
-            await asyncio.sleep(0)
-            before, left = left, near.thin(tags)
-            if left >= before:
-                break
-
-    async def drop_older(
-        self, keys: Sequence[str], tags: Sequence[str], *, keep: Mapping[str, object]
-    ) -> None:
-        """Drop *keys* and *tags*, but for entries that are still those of the receipts in *keep*."""
-        self.process.enter()
-        await self.process.background.finish(self.authority.drop_older(keys, tags, keep=keep))
-
-    async def clear(self) -> None:
-        """Drop everything in the namespace."""
-        self.process.enter()
-        self.process.forget_everything()
-        await self.process.background.finish(self._clear())
-
-    async def _clear(self) -> None:
-        await self.authority.clear()
-        self.process.emit(Cleared())
 
     # --- closing ------------------------------------------------------------------------------------
 

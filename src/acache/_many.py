@@ -136,7 +136,7 @@ class ManyWiring(Wiring):
     async def drop_many(self, keys: Sequence[str]) -> None:
         """Drop the values of some ids."""
         self.tally.invalidations += 1
-        await self.engine.invalidate(tuple(map(finish, keys)), ())
+        await self.engine.changes.invalidate(tuple(map(finish, keys)), ())
 
 
 def wrap_many(

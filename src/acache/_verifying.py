@@ -8,7 +8,7 @@ either way: what was heard of the key and its tags since the hit makes the check
 import asyncio
 from typing import Any, Final
 
-from acache._engine import Finder
+from acache._authority import Finder
 from acache._entry import Entry
 from acache._loader import Loader
 from acache._policy import Loaded

@@ -72,7 +72,7 @@ class Fence:
         engine = self._engine
         process = engine.process
         process.enter()
-        await engine.thin(self._tags)
+        await engine.changes.thin(self._tags)
         process.forget(self._keys, self._tags)
         self._token = process.ids()
         self._commits.clear()

@@ -313,7 +313,7 @@ class WriteBehind(ReadThrough[K, V]):
             if each.receipt is not None and each.id not in changed
         }
         tags = tuple(dict.fromkeys(tag for each in batch for tag in each.write.tags))
-        await self._reader.engine.drop_older([each.write.key for each in batch], tags, keep=keep)
+        await self._reader.engine.changes.drop_older([each.write.key for each in batch], tags, keep=keep)
 
     async def flush(self) -> None:
         """Wait until all that is acknowledged now has reached the source, or is a dead letter.
