@@ -141,7 +141,7 @@ def dist(session: nox.Session) -> None:
             *wanted,
             external=True,
         )
-        session.run(python, "-I", str(Path("tests/dist/smoke.py").resolve()), external=True)
+        session.run(python, "-I", str(Path("tests/installed/smoke.py").resolve()), external=True)
 
 
 @nox.session

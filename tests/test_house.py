@@ -120,6 +120,12 @@ def test_nothing_that_is_made_by_running_is_tracked():
     assert [path for path in tracked() if made & set(path.parts)] == []
 
 
+def test_whatever_a_session_runs_is_tracked():
+    named = re.findall(r'"([\w/-]+/[\w/-]+\.py)"', Path(ROOT, "noxfile.py").read_text())
+    assert len(named) > 3
+    assert {Path(path) for path in named} <= set(tracked())
+
+
 def test_every_test_module_has_a_name_of_its_own():
     names = [path.name for path in tracked() if path.name.startswith("test_") and path.suffix == ".py"]
     assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -16,7 +16,7 @@ from acache_redis import RedisStore
 TIMEOUT = 1.0  # seconds, of the stores
 BUSY, KEYS = 60, 120  # keys that are changed all the time, and all keys
 CACHES, READERS, WRITERS = 3, 4, 2
-UNREPLICATED = 0.08  # seconds before its death in which nothing reaches a primary's replica
+UNREPLICATED = 0.08  # seconds between the last changes that a primary makes and its death
 POLICY = Policy(ttl=300, beta=0)
 
 
@@ -40,8 +40,9 @@ class Outcome:
 class Load:
     """Readers and writers over a source that knows the truth."""
 
-    def __init__(self, caches):
+    def __init__(self, caches, patience):
         self.caches = caches
+        self.patience = patience  # seconds that a primary has for its last changes, at most
         self.versions = [0] * KEYS  # what the source holds
         self.floors = [0] * KEYS  # what has been invalidated for
         self.outcome = Outcome()
@@ -98,10 +99,12 @@ class Load:
         outcome.slowest_invalidation = max(outcome.slowest_invalidation, time.monotonic() - began)
         self.writes -= 1
 
-    def last_changes(self):
-        """Begin to change the keys that are never changed otherwise: nothing later makes good for it."""
-        for key in range(BUSY, KEYS):
-            self.tasks.create_task(self.change(self.caches[key % CACHES], key))
+    async def last_changes(self):
+        """Change the keys that are never changed otherwise: nothing later makes good for it."""
+        last = [
+            self.tasks.create_task(self.change(self.caches[key % CACHES], key)) for key in range(BUSY, KEYS)
+        ]
+        await asyncio.wait(last, timeout=self.patience)
 
     async def heal(self):
         """Stop writing and wait until every invalidation has landed and every cache reads remotely again.
@@ -148,7 +151,8 @@ async def loaded(url, *, window, wait_replicas):
             store = RedisStore(url, timeout=TIMEOUT, ping_every=0.2)
             options = {"failover_window": window, "wait_replicas": wait_replicas, "namespace": "failover"}
             caches.append(await stack.enter_async_context(Cache(store, **options)))
-        load = Load(caches)
+        # Who waits for a replica has to be still waiting when the primary dies.
+        load = Load(caches, patience=TIMEOUT / 4 if wait_replicas else 20)
         handler = ToldAgain(load.outcome)
         log.addHandler(handler)
         stack.callback(log.removeHandler, handler)
@@ -192,7 +196,7 @@ async def _die(primary, replica, last):
     """Kill *primary*; what it did at last its replica never hears of."""
     replica.pause()  # or it would come back at once
     await asyncio.to_thread(ask, primary, "CLIENT", "KILL", "TYPE", "replica")
-    last()
+    await last()
     await asyncio.sleep(UNREPLICATED)
     primary.kill()
     replica.resume()

@@ -15,11 +15,17 @@ ROUNDS = int(os.environ.get("FLEET_ROUNDS", "50"))  # of each key; `nox -s fleet
 
 async def invalidated(workers, keys, rounds, ways):
     """Read in all processes while each changes its own keys; return what the readers found."""
-    reading = [asyncio.create_task(worker.ask("readers", count=6, slow=0.003)) for worker in workers]
+    patience = 60 + rounds  # seconds, for a machine that has much else to do
+    reading = [
+        asyncio.create_task(worker.ask("readers", timeout=2 * patience, count=6, slow=0.003))
+        for worker in workers
+    ]
     mine = len(workers)
     await asyncio.gather(
         *(
-            worker.ask("change", keys=list(range(number, keys, mine)), rounds=rounds, ways=ways)
+            worker.ask(
+                "change", timeout=patience, keys=list(range(number, keys, mine)), rounds=rounds, ways=ways
+            )
             for number, worker in enumerate(workers)
         )
     )
