@@ -15,6 +15,13 @@ def a_server():
         yield server
 
 
+@pytest.fixture(scope="module")
+def server():
+    """One server of the module's own, unless the module has another idea of it."""
+    with valkey() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def a_cluster():
     """Three primaries, each with a replica."""

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 from redis.asyncio import Redis
-from valkey_server import valkey
 
 from acache import Cache
 from acache_redis import RedisStore
@@ -19,12 +18,6 @@ ABOUT_CONNECTIONS = {
     "ping",
     "subscribe",
 }
-
-
-@pytest.fixture(scope="module")
-def server():
-    with valkey() as server:
-        yield server
 
 
 class Counting:

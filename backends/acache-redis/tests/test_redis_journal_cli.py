@@ -6,19 +6,12 @@ from contextlib import aclosing
 
 import pytest
 from typer.testing import CliRunner
-from valkey_server import valkey
 
 from acache.cli.app import app
 from acache.testing.contracts.journal import write
 from acache_redis import RedisJournal
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def server():
-    with valkey() as running:
-        yield running
 
 
 def acache(verb, url, *arguments):

@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import ConnectionPool, Redis
-from valkey_server import environment, valkey
+from valkey_server import environment
 
 from acache import Cache
 from acache.protocols import Item
@@ -18,12 +18,6 @@ from acache_redis import RedisStore
 pytestmark = pytest.mark.real
 
 KEY = "shop:{k}"
-
-
-@pytest.fixture(scope="module")
-def server():
-    with valkey() as running:
-        yield running
 
 
 def run(program, *arguments):

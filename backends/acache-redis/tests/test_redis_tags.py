@@ -5,19 +5,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
-from valkey_server import valkey
 
 from acache import Cache
 from acache_redis import RedisStore
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 OWN = {"cmdstat_info", "cmdstat_config|resetstat", "cmdstat_hello", "cmdstat_client|setinfo"}
-
-
-@pytest.fixture(scope="module")
-def server():
-    with valkey() as running:
-        yield running
 
 
 @asynccontextmanager
