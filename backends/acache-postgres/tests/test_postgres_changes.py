@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from decimal import Decimal
 
 import pytest
 from postgres_heard import USERS, listening, until
@@ -89,6 +90,16 @@ async def test_a_row_stands_for_its_names_before_and_after_the_change(server, ur
         ("double precision", "0.1", 0.1),
         ("bytea", "'\\x00ff'", b"\x00\xff"),
         ("mood", "'ok'", "ok"),
+        ("numeric", "10000", Decimal(10000)),
+        ("real", "0.1", None),
+        ("char(4)", "'ab'", "ab"),
+        ("inet", "'10.0.0.1'", None),
+        ("inet", "'10.0.0.1/8'", None),
+        ("cidr", "'10.0.0.0/8'", None),
+        ("timetz", "'12:30:45+02'", None),
+        ("date", "'infinity'", None),
+        ("timestamptz", "'-infinity'", None),
+        ("oid", "5", None),
     ],
 )
 async def test_the_names_are_those_that_the_application_builds(server, url, heard, admin, kind, value, key):
@@ -99,6 +110,16 @@ async def test_the_names_are_those_that_the_application_builds(server, url, hear
         await until(lambda: heard.keys)
         asked = key if key is not None else await admin.fetchval("SELECT id FROM t")
         assert heard.keys == {heard.key("t:{id}", asked)}
+
+
+@pytest.mark.real
+@pytest.mark.asyncio
+async def test_a_row_whose_name_cannot_be_told_stands_for_the_whole_table(server, url, heard):
+    server.psql("CREATE TABLE t (id interval PRIMARY KEY)")
+    async with listening(url, heard, {"t": "t:{id}"}):
+        heard.forget()
+        server.psql("INSERT INTO t VALUES ('1 day 01:00')")
+        await until(lambda: heard.cleared)
 
 
 @pytest.mark.real

@@ -91,6 +91,7 @@ ALIASES = [
     ("int", 1, [True, Rank.FIRST]),
     ("numeric", Decimal("1.50"), [Decimal("1.5"), 1.5]),
     ("numeric", Decimal(1), [1, True, 1.0]),
+    ("numeric", Decimal(10000), [10000, Decimal("1E+4"), Decimal("10000.0")]),
     ("float8", 1.0, [1, True]),
     ("bool", True, [1]),
     ("text", str(UID), [UID]),

@@ -7,6 +7,7 @@ own for JSON, which `Codecs` tells: then asyncpg is handed the object."""
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from operator import index
 from typing import Any, SupportsIndex, cast
@@ -96,9 +97,13 @@ def part_taken(base: str, category: str, value: object, codecs: Codecs) -> objec
 
 
 def key_given(base: str, held: object) -> object:
-    """Return a part of a key as it is asked for: a `char(n)` without the blanks that fill it up."""
+    """Return a part of a key as it is asked for, where asyncpg adds to it.
+
+    A `char(n)` without the blanks that fill it up; a number without exponent, 10000 for 1E+4."""
     if base == "bpchar" and isinstance(held, str):
         return held.rstrip(" ")
+    if isinstance(held, Decimal) and held.is_finite() and cast("int", held.as_tuple().exponent) > 0:
+        return Decimal(int(held))
     return _uuid(held) if isinstance(held, UUID) else held
 
 

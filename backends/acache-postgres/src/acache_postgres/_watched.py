@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from ipaddress import ip_interface, ip_network
 from string import Formatter
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -127,17 +128,29 @@ def watched(
 
 
 def value_of(base: str, value: Any) -> object:
-    """Return a value from JSON as asyncpg gives it for this type; what cannot be read stays text."""
+    """Return a value from JSON as a key has it: as asyncpg gives it, but for what `_values` says of keys.
+
+    Raises ValueError for one whose name cannot be told: then anything may have changed."""
     reader = _READERS.get(base)
-    if value is None or reader is None:
-        return value
-    with suppress(ValueError, ArithmeticError):
-        return reader(value)
-    return value
+    return value if value is None or reader is None else reader(value)
+
+
+def _ended(read: Callable[[str], Any], first: object, last: object) -> Callable[[str], object]:
+    """Return *read* for times that may be infinite, which asyncpg gives as the *first* and the *last*."""
+    return lambda text: {"-infinity": first, "infinity": last}.get(text) or read(text)
 
 
 def _utc(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+
+
+def _host(text: str) -> object:
+    found = ip_interface(text)
+    return found.ip if found.network.prefixlen == found.max_prefixlen else found
+
+
+def _unknown(value: object) -> object:
+    raise ValueError(f"a {type(value).__name__} of this type has no name here")
 
 
 def _single(number: float | str) -> float:
@@ -145,16 +158,24 @@ def _single(number: float | str) -> float:
     return cast("float", struct.unpack("f", struct.pack("f", float(number)))[0])
 
 
+_ENDS = dt.datetime.min, dt.datetime.max  # noqa: DTZ901 - as asyncpg has them, for times with a zone too
 _READERS: Mapping[str, Callable[[Any], object]] = {
     "float4": _single,  # 'NaN' and 'Infinity' are texts in JSON
     "float8": float,
     "numeric": Decimal,
     "uuid": UUID,
     "bytea": bytes.fromhex,
-    "date": dt.date.fromisoformat,
+    "date": _ended(dt.date.fromisoformat, dt.date.min, dt.date.max),
     "time": dt.time.fromisoformat,
-    "timestamp": dt.datetime.fromisoformat,
-    "timestamptz": _utc,
+    "timetz": dt.time.fromisoformat,
+    "timestamp": _ended(dt.datetime.fromisoformat, *_ENDS),
+    "timestamptz": _ended(_utc, *_ENDS),
+    "interval": _unknown,
+    "oid": int,
+    "xid8": int,
+    "char": str.encode,
+    "inet": _host,
+    "cidr": ip_network,
 }
 
 
