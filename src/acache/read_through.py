@@ -134,18 +134,18 @@ class ReadThrough(Generic[K, V]):
     async def _load(self, ids: Sequence[K]) -> Mapping[K, V]:
         """Load *ids*. What the source refuses by name fails alone: others of its tick are strangers to it."""
         errors: dict[K, SourceRefused] = {}
-        rest = ids
+        rest: list[K] = list(ids)
         with self._reaching():
             while rest:
                 try:
                     found = await self._source.load(rest)
                 except SourceRefused as error:
-                    named = set(error.keys)
-                    bad = [id for id in rest if id in named]
+                    parts: tuple[list[K], list[K]] = _apart(rest, error.keys)
+                    bad, good = parts
                     if not bad or len(bad) == len(ids) or len(errors) > MAX_REFUSED:
                         raise
-                    errors |= {id: _of_one(error, id) for id in bad}
-                    rest = [id for id in rest if id not in named]
+                    errors.update((id, _of_one(error, id)) for id in bad)
+                    rest = good
                 else:
                     return Partly(found, errors) if errors else found
         return Partly({}, errors)
@@ -173,6 +173,12 @@ class ReadThrough(Generic[K, V]):
     async def aclose(self, timeout: float | None = None) -> None:
         """Nothing was opened: cache and source belong to the caller."""
         del timeout
+
+
+def _apart(ids: Sequence[K], named: Iterable[object]) -> tuple[list[K], list[K]]:
+    """Return those of *ids* that are *named*, and the others."""
+    those = frozenset(named)
+    return [id for id in ids if id in those], [id for id in ids if id not in those]
 
 
 def _of_one(error: SourceRefused, id: object) -> SourceRefused:

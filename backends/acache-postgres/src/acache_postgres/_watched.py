@@ -155,7 +155,8 @@ def _unknown(value: object) -> object:
 
 def _single(number: float | str) -> float:
     """Return what asyncpg makes of a `float4`: 0.1 is 0.10000000149011612."""
-    return cast("float", struct.unpack("f", struct.pack("f", float(number)))[0])
+    single: float = struct.unpack("f", struct.pack("f", float(number)))[0]
+    return single
 
 
 _ENDS = dt.datetime.min, dt.datetime.max  # noqa: DTZ901 - as asyncpg has them, for times with a zone too
