@@ -42,6 +42,8 @@ _SCHEMA = (
 )
 FIELDS = "key, sequence, id, payload, tags, at, attempts, checksum"
 _PAGE = 500
+_pack = msgspec.msgpack.Encoder().encode
+_NO_TAGS = _pack(())
 
 
 def configure(connection: sqlite3.Connection) -> None:
@@ -139,19 +141,18 @@ def row_of(write: Write) -> Row:
     if not 0 <= write.sequence < 2**63:
         msg = "a sequence number must fit in 63 bits"
         raise JournalFailed(msg)
+    tags = _pack(write.tags) if write.tags else _NO_TAGS
+    fields = write.key, write.sequence, write.id, write.payload, tags, write.at
     try:
-        write.key.encode()
+        return *fields, 0, _checksum(fields)
     except UnicodeEncodeError:
         msg = "a key holds half a surrogate pair, which no file can store"
         raise JournalFailed(msg) from None
-    tags = msgspec.msgpack.encode(write.tags)
-    checksum = _checksum(write.key, write.sequence, write.id, write.payload, tags, write.at)
-    return write.key, write.sequence, write.id, write.payload, tags, write.at, 0, checksum
 
 
 def _read(row: Sequence[Any]) -> Write:
     key, sequence, identity, payload, tags, at, _, checksum = row
-    if _checksum(key, sequence, identity, payload, tags, at) != checksum:
+    if _checksum((key, sequence, identity, payload, tags, at)) != checksum:
         msg = "a record in it is damaged"
         raise Damaged(msg)
     return Write(
@@ -164,5 +165,5 @@ def _read(row: Sequence[Any]) -> Write:
     )
 
 
-def _checksum(*fields: object) -> int:
-    return zlib.crc32(msgspec.msgpack.encode(fields))
+def _checksum(fields: tuple[object, ...]) -> int:
+    return zlib.crc32(_pack(fields))
