@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
 from math import inf, nan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acache.codecs import same
+from acache.codecs import MsgpackCodec, plain, same
 
 PARIS = ZoneInfo("Europe/Paris")
 NAIVE = datetime(2024, 10, 27, 2, 30)
@@ -280,3 +280,29 @@ def exact(value):
 def test_two_values_are_the_same_when_their_exact_text_is(a, b):
     assert same(a, b) == (exact(a) == exact(b))
     assert same(a, a)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(), st.binary(max_size=20)
+)
+OTHERS = st.one_of(
+    st.builds(Text, st.text()), st.tuples(st.integers()), st.sets(st.integers()), st.decimals(allow_nan=False)
+)
+
+
+@given(st.one_of(SCALARS, OTHERS, st.dictionaries(SCALARS | st.builds(Text), SCALARS | OTHERS, max_size=4)))
+def test_what_is_plain_comes_back_from_messagepack_without_a_type(value):
+    codec = MsgpackCodec()
+    if plain(value):
+        assert same(codec.decode(codec.encode(value), Any), value)
+
+
+@pytest.mark.parametrize(
+    "row", [{"id": 1, "name": "Ann", "score": 0.5, "note": None, "on": True}, 1, "a", None]
+)
+def test_most_rows_and_ids_are_plain(row):
+    assert plain(row)

@@ -1,15 +1,17 @@
 """A write as the journal keeps it, and back. Knows one pattern's types and keys, no journal and no loop."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from msgspec import Struct
 
 from acache._overlay import Standing
 from acache.clock import Clock
-from acache.codecs import MsgpackCodec, decoder, same
+from acache.codecs import MsgpackCodec, decoder, plain, same
 from acache.errors import CodecError, ConfigurationError
 from acache.protocols import Codec, Write
+
+LARGEST_PLAIN: Final = 65_536  # bytes; beyond, the codec's limit of size may count
 
 
 class Draft(Struct, kw_only=True, eq=False, gc=False):
@@ -33,7 +35,15 @@ class Draft(Struct, kw_only=True, eq=False, gc=False):
 class Records:
     """How the ids and values of one pattern become bytes that bring them back as they are."""
 
-    __slots__ = ("_codec", "_decode_id", "_decode_value", "_key", "_template")
+    __slots__ = (
+        "_codec",
+        "_decode_id",
+        "_decode_value",
+        "_id_may_differ",
+        "_key",
+        "_may_differ",
+        "_template",
+    )
 
     def __init__(
         self, codec: Codec | None, *, type: Any, id_type: Any, key: Callable[[Any], str], template: str
@@ -42,18 +52,25 @@ class Records:
         self._codec = codec or MsgpackCodec()
         self._decode_value = decoder(self._codec, type)
         self._decode_id = decoder(self._codec, id_type)
+        # What is plain comes back as it is, where nothing but MessagePack has a say.
+        self._may_differ = _always if codec or type is not Any else _unless_plain
+        self._id_may_differ = _always if codec or id_type is not Any else _unless_plain
         self._key = key
         self._template = template
 
     def draft(self, key: str, id: Any, value: Any, tags: tuple[str, ...]) -> Draft:
         """Return the write of *value*, None for a removal. Raises CodecError for what would not come back."""
         encoded = self._codec.encode(id)
-        if not same(self._decode_id(encoded), id):
+        if self._id_may_differ(id, encoded) and not same(self._decode_id(encoded), id):
             raise CodecError(
                 f"an id of {self._template!r} would not be recovered as it is: name its id_type="
             )
         payload = None if value is None else self._codec.encode(value)
-        if payload is not None and not same(self._decode_value(payload), value):
+        if (
+            payload is not None
+            and self._may_differ(value, payload)
+            and not same(self._decode_value(payload), value)
+        ):
             raise CodecError(f"a value of {self._template!r} would not be recovered as it is: name its type=")
         return Draft(key=key, id=id, value=value, encoded=encoded, payload=payload, tags=tags)
 
@@ -76,3 +93,11 @@ class Records:
             )
         since = clock.monotonic() - max(0.0, clock.time() - write.at)
         return Standing(write=write, id=cast("Any", id), value=value, since=since)
+
+
+def _always(value: object, data: bytes) -> bool:  # noqa: ARG001 - as `_unless_plain`
+    return True
+
+
+def _unless_plain(value: object, data: bytes) -> bool:
+    return len(data) > LARGEST_PLAIN or not plain(value)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from acache.codecs._ask import AnyCodec, check_signing, check_type, copier, decoder
-from acache.codecs._same import same
+from acache.codecs._same import plain, same
 from acache.codecs.json import JSONCodec
 from acache.codecs.msgpack import MsgpackCodec
 from acache.codecs.pickle import PickleCodec
@@ -30,6 +30,7 @@ __all__ = [
     "check_type",
     "copier",
     "decoder",
+    "plain",
     "same",
 ]
 

@@ -6,9 +6,20 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from math import copysign
-from typing import Any, Final
+from typing import Any, Final, cast
 
-__all__ = ["same"]
+__all__ = ["plain", "same"]
+
+
+def plain(value: object) -> bool:
+    """Return whether *value* is a scalar, or a dict of scalars by texts, as most rows are.
+
+    MessagePack without a type brings these back as they are: nobody needs to look."""
+    kind = type(value)
+    if kind is not dict:
+        return kind in _SCALARS
+    row = cast("dict[object, object]", value)
+    return _TEXT.issuperset(map(type, row)) and _SCALARS.issuperset(map(type, row.values()))
 
 
 def same(a: object, b: object) -> bool:
@@ -100,6 +111,7 @@ def _same_sets(a: Collection[object], b: Collection[object]) -> bool:
 
 
 _PLAIN: Final = frozenset({int, str, bytes, bool})  # nothing but their value, and most of what there is
+_TEXT: Final = frozenset({str})
 _SCALARS: Final = frozenset({*_PLAIN, float, type(None)})
 _JUDGES: Final[Mapping[type, Callable[[Any, Any], bool]]] = {
     float: _same_floats,
