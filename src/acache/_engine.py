@@ -141,8 +141,12 @@ class Engine:
 
         *joined*: when the caller joined what another had begun."""
         if arrival.entry is None:
-            self._count_miss(call.tally, joined)
-            call.tally.stale += arrival.stale
+            tally = call.tally
+            tally.misses += 1
+            tally.stale += arrival.stale
+            if joined is not None:
+                tally.coalesced += 1
+                tally.waited += self.process.clock.monotonic() - joined
             return None
         # What was dropped since it was found must not be taken for what stands during a refresh.
         dropped = not self.process.current(flight, arrival.entry.tags)

@@ -1,8 +1,7 @@
 """Run loads: in their slot, within their time, in their own context, measured."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -15,11 +14,11 @@ from acache._loading import LOADING, NOT_MODIFIED, Loading, current
 from acache._policy import Failed, Loaded, Outcome, settle, unique
 from acache._process import CacheFlight, Call, Group, Process, log
 from acache._singleflight import Node, begin, begun, copied
+from acache._slots import Slots
 from acache._stats import Tally
 from acache.errors import LoadCancelled, LoadTimeout
 from acache.events import Event, LoadEnded, LoadFailed, LoadStarted, RefreshFailed
 
-UNTOLD: Final = nullcontext()
 _SHOWN: Final = 3  # keys of a batch that an error names
 
 Landed = Callable[[CacheFlight, Outcome], object]
@@ -188,7 +187,7 @@ class Loader:
 
     # --- one load ---
 
-    async def _run(
+    def _run(
         self,
         node: Node,
         load: Callable[[], Awaitable[object]],
@@ -198,73 +197,95 @@ class Loader:
         nested: bool,
         key: str,
         keys: Iterable[str],
-    ) -> Outcome:
+    ) -> Coroutine[Any, Any, Outcome]:
+        """Run *load*; a plain function, for a load that needs no slot is a coroutine less deep."""
         slots = self._process.slots
+        if slots is None or nested:
+            return self._timed(load, call, said, key, keys)
+        return self._in_slot(slots, node, load, call, said, key, keys)
+
+    async def _in_slot(
+        self,
+        slots: Slots,
+        node: Node,
+        load: Callable[[], Awaitable[object]],
+        call: Call,
+        said: Loading,
+        key: str,
+        keys: Iterable[str],
+    ) -> Outcome:
         try:
-            if slots is None or nested:
-                loaded = await self._timed(load, call, said, key=key, keys=keys)
-            else:
-                async with slots.taken(node):
-                    loaded = await self._timed(load, call, said, key=key, keys=keys)
-        except BaseException as error:
-            failure = failure_of(error, key)
-            if failure is None:
-                raise
-            call.tally.errors += 1
-            return Failed(error=failure)
-        call.tally.load_time.add(loaded.delta)
-        return loaded
+            async with slots.taken(node):
+                return await self._timed(load, call, said, key, keys)
+        except BaseException as error:  # noqa: BLE001 - what ends the task comes out again
+            return self._failed(error, call, key)
 
     async def _timed(
         self,
         load: Callable[[], Awaitable[object]],
         call: Call,
         said: Loading,
-        *,
         key: str,
         keys: Iterable[str],
-    ) -> Loaded:
-        process = self._process
+    ) -> Outcome:
+        process, tally = self._process, call.tally
         limit = call.policy.max_load_time
         token = LOADING.set(said)
         born = process.clock.monotonic()
-        call.tally.loads += 1
+        tally.loads += 1
         deadline = Deadline(process.deadlines, limit)
         try:
-            with deadline, self._told(call.tally.name, tuple(keys)) if process.observers else UNTOLD:
-                value = await begun(load, key)
-        except TimeoutError as error:
-            if not deadline.expired:
-                raise
-            message = f"the load of {key!r} took longer than max_load_time={limit:g} s and was cancelled"
-            raise LoadTimeout(message) from error
+            with deadline:
+                if process.observers:
+                    value = await self._told(load, key, tally.name, tuple(keys))
+                else:
+                    value = await begun(load, key)
+            tags = said.all_tags
+        except BaseException as error:  # noqa: BLE001 - what ends the task comes out again
+            if deadline.expired and isinstance(error, TimeoutError):
+                said_so = f"the load of {key!r} took longer than max_load_time={limit:g} s and was cancelled"
+                late = LoadTimeout(said_so)
+                late.__cause__ = error
+                return self._failed(late, call, key)
+            return self._failed(error, call, key)
         finally:
             said.over = True
             LOADING.reset(token)
+        delta = process.clock.monotonic() - born
+        tally.load_time.add(delta)
         return Loaded(
             value=value,
             born=born,
-            delta=process.clock.monotonic() - born,
+            delta=delta,
             ttl=said.ttl,
-            tags=said.all_tags,
+            tags=tags,
             skip=said.skipped,
             not_modified=value is NOT_MODIFIED,
         )
 
-    @contextmanager
-    def _told(self, function: str, keys: tuple[str, ...]) -> Generator[None]:
-        """Tell of a load's start and, whatever it is, of its end."""
-        process, error = self._process, None
+    def _failed(self, error: BaseException, call: Call, key: str) -> Failed:
+        """Count a load that failed; an error that ends the task, and not only the load, comes out."""
+        failure = failure_of(error, key)
+        if failure is None:
+            raise error
+        call.tally.errors += 1
+        return Failed(error=failure)
+
+    async def _told(
+        self, load: Callable[[], Awaitable[object]], key: str, function: str, keys: tuple[str, ...]
+    ) -> object:
+        """Run *load* and tell of its start and, whatever it is, of its end."""
+        process, kind = self._process, None
         process.emit(LoadStarted(function=function, keys=keys))
         started = process.clock.monotonic()
         try:
-            yield
-        except BaseException as problem:
-            error = type(problem).__name__
+            return await begun(load, key)
+        except BaseException as error:
+            kind = type(error).__name__
             raise
         finally:
             seconds = process.clock.monotonic() - started
-            process.emit(LoadEnded(function=function, keys=keys, seconds=seconds, error=error))
+            process.emit(LoadEnded(function=function, keys=keys, seconds=seconds, error=kind))
 
     def note(self, flight: CacheFlight, outcome: Outcome) -> Outcome:
         """Tell of a failed outcome; hand it on."""

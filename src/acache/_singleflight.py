@@ -197,16 +197,14 @@ F = TypeVar("F", bound=Flight[Any])
 class Flights(Generic[F]):
     """The flights of one event loop, by key."""
 
-    __slots__ = ("_running", "loop")
+    __slots__ = ("_running", "get", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start with none."""
         self.loop = loop
         self._running: dict[str, F] = {}
-
-    def get(self, key: str) -> F | None:
-        """Return the flight of *key* that can be joined."""
-        return self._running.get(key)
+        self.get: Final[Callable[[str], F | None]] = self._running.get
+        """Return the flight of a key that can be joined."""
 
     def add(self, flight: F) -> None:
         """Register *flight*; later callers of its key find it."""

@@ -63,7 +63,8 @@ class Solo:
 
     def _arrive(self, flight: CacheFlight, outcome: Outcome) -> Arrival:
         process, call = self._process, flight.call
-        settled = settle(outcome, flight.old, process.clock.monotonic(), call.policy, process.draw())
+        rand = process.draw() if call.policy.jitter else 1.0
+        settled = settle(outcome, flight.old, process.clock.monotonic(), call.policy, rand)
         if isinstance(outcome, Failed):
             if not settled.stale:
                 raise outcome.error

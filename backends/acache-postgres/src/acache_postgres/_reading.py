@@ -1,7 +1,7 @@
 """Records to values: what is common to tables and queries. Knows columns and types, no statements."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from acache.errors import SourceRefused
 from acache_postgres._errors import Unfit
@@ -33,6 +33,10 @@ class Reading(Generic[V]):
 
     def values(self, rows: Mapping[K, Row]) -> dict[K, V]:
         """Return *rows* as values; `SourceRefused` names those that do not fit the type."""
+        if self._shape.columns is None and not self._gives:  # a dict of what came
+            names = self._names
+            plain: Any = {key: dict(zip(names, row, strict=True)) for key, row in rows.items()}
+            return cast("dict[K, V]", plain)
         values: dict[K, V] = {}
         unfit: dict[K, Unfit] = {}
         for key, row in rows.items():
