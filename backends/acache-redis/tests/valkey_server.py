@@ -116,8 +116,10 @@ def environment():
     """Return what a test's other processes run in: every warning counts there, being slow does not.
 
     In development mode asyncio complains of each step that took 100 ms, which on a busy machine says
-    nothing about the step."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
+    nothing about the step. Measuring coverage there would double what a process costs, for lines that
+    the test's own process runs as well."""
+    apart = ("PYTHONDEVMODE", "COVERAGE_PROCESS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(apart)}
 
 
 @contextmanager
