@@ -62,14 +62,17 @@ async def test_the_loop_runs_on_while_a_tag_of_many_entries_is_dropped(crowd, wr
         async with crowd.writing(tags=["t"]):
             return None
 
-    held = []
+    async def left():
+        return len(await crowd.get_many([f"k{number}" for number in range(CROWD)]))
+
     dropping = asyncio.create_task(drop())
+    held = [await left()]
     while not dropping.done():
         await asyncio.sleep(0)
-        held.append(len(await crowd.get_many([f"k{number}" for number in range(CROWD)])))
+        held.append(await left())
     steps = [before - after for before, after in itertools.pairwise([CROWD, *held])]
     assert held[-1] == 0
-    assert max(steps) <= SLICE
+    assert max(steps) <= 2 * SLICE  # an eager task takes a slice, and so does the one that it starts
 
 
 @pytest.mark.asyncio

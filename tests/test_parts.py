@@ -23,8 +23,7 @@ async def test_works_run_together_and_begin_a_tick_apart():
         return number
 
     running = asyncio.create_task(together(work(number) for number in range(3)))
-    await asyncio.sleep(0)
-    assert began == []
+    assert len(began) <= 1  # one if tasks begin eagerly
     while len(began) < 3:
         held = len(began)
         await asyncio.sleep(0)
