@@ -93,7 +93,7 @@ def forms(cache):
         ("hit, get_or_load", 11, 2),
         ("hit, get", 9, 1),
         ("100 hits, get_or_load_many", 408, 4),
-        ("set", 31, 9),
+        ("set", 32, 9),
     ],
 )
 async def test_a_hit_makes_no_call_that_it_does_not_need(forms, form, calls, steps):
