@@ -1,7 +1,7 @@
 """Who may store values, and where a reader looks: what the engine asks of either. Knows no engine."""
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from acache._elsewhere import Elsewhere
 from acache._entry import Entry
@@ -12,8 +12,10 @@ from acache._process import CacheFlight, Call, Found
 class Finder(Protocol):
     """Where a reader looks before it loads."""
 
-    def begin(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Found] | None:
-        """Begin to look with others of this tick; None where it takes a `find`."""
+    def begin(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Any] | None:
+        """Begin to look with others of this turn; None where it takes a `find`.
+
+        What comes is the value of a plain hit, counted, or a `Found`."""
         ...
 
     async def find(self, key: str, call: Call, *, seen: Found | None = None) -> Found:

@@ -14,8 +14,8 @@ from acache._entry import Entry
 from acache._key_memo import memoised
 from acache._keys import Template, finish, key_template
 from acache._near import Near
-from acache._policy import FRESH, Options, Policy, plan, unique
-from acache._process import Arrival, Call, Found
+from acache._policy import Options, Policy, plan, unique
+from acache._process import Call, Found
 from acache._signature import CallShape
 from acache._stats import SAMPLE_EVERY, Stats, Tally
 from acache._wrapper import WrappedMethod, check_async, generate, result_type
@@ -111,7 +111,8 @@ class Wiring:
         self.asked = self.call()
         if self.rewire is not None and self.counted is not None:
             now, every = process.clock.monotonic, process.sample_every
-            self.rewire(process.lookup, now, process.near, self.policy.version, every)
+            ahead = partial(engine.ahead, self.asked)
+            self.rewire(process.lookup, now, process.near, self.policy.version, every, ahead)
             self.tally.follow(self.counted)
 
     def retire(self) -> None:
@@ -122,10 +123,6 @@ class Wiring:
     def call(self, **of: Any) -> Call:
         """Return a call with this function's policy, type and figures."""
         return Call(policy=self.policy, tally=self.tally, type=self.type, **of)
-
-    def ahead(self, key: str, tags: tuple[str, ...]) -> Awaitable[Arrival | Found | None] | None:
-        """Return how to get what is not near without a call of its own, if there is a way."""
-        return self.engine.ahead(finish(key), self.asked, tags)
 
     def miss(
         self,
@@ -213,7 +210,7 @@ class Reader(Wiring):
 
 # The names in capitals are replaced by ones that no parameter of the function has.
 _SOURCE: Final = """
-def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
+def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY, AHEAD):
     LEFT = EVERY
     ROUNDS = 0
     def BIND(INSTANCE):
@@ -236,8 +233,8 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
             SEEN = None
             if ENTRY is None:
                 SEEN = AHEAD(KEY, TAGS_EXPRESSION)
-                if SEEN is not None and (SEEN := await SEEN) is not None and SEEN.verdict is FRESH_ONE:
-                    return SEEN.value
+                if SEEN is not None and (SEEN := await SEEN).__class__ is not FOUND:
+                    return SEEN
             REMEMBER_KEY
             return await MISS(KEY, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION, SEEN)
         def KEY_OF(DEFINITION):
@@ -248,8 +245,8 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY):
             return await RELOAD(KEY_EXPRESSION, PARTIAL(FUNCTION, FORWARD_ALL), TAGS_EXPRESSION)
         return WRAPPER, KEY_OF, INVALIDATE, REFRESH
     def REWIRE(*PARTS):
-        nonlocal LOOKUP, NOW, NEAR, VERSION, EVERY, LEFT, ROUNDS
-        LOOKUP, NOW, NEAR, VERSION, EVERY = PARTS
+        nonlocal LOOKUP, NOW, NEAR, VERSION, EVERY, AHEAD, LEFT, ROUNDS
+        LOOKUP, NOW, NEAR, VERSION, EVERY, AHEAD = PARTS
         LEFT = EVERY
         ROUNDS = 0
     def HITS():
@@ -277,8 +274,7 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> 
     }
     constants = {
         "SAMPLE": wiring.sample,
-        "AHEAD": wiring.ahead,
-        "FRESH_ONE": FRESH,
+        "FOUND": Found,
         "MISS": wiring.miss,
         "RELOAD": wiring.refresh,
         "DROP": wiring.invalidate,
@@ -287,7 +283,7 @@ def _compile(function: Callable[..., Any], shape: CallShape, wiring: Wiring) -> 
         "FUNCTION": function,
     }
     make = cast("Callable[..., Any]", generate(_SOURCE, "MAKE", source, constants, names, shape.name))
-    return make(None, None, None, None, SAMPLE_EVERY)
+    return make(None, None, None, None, SAMPLE_EVERY, None)
 
 
 def dress(

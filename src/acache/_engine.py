@@ -21,6 +21,7 @@ from acache._stats import Tally
 from acache.events import HeadStartTooLong, LoadAwaited
 
 NOT_CACHED: Final = "not cached: never stored, or evicted"
+NOT_FOUND: Final = Found(verdict=MISS)
 
 
 class Engine:
@@ -86,21 +87,24 @@ class Engine:
     async def _find(self, finder: Finder, key: str, call: Call, seen: Found | None) -> Found:
         """Return what there is of *key*, having counted it if it is fresh; *seen* is a first look."""
         if seen is None and (begun := finder.begin(key, call, call.tags)) is not None:
-            seen = await begun
+            answer = await begun
+            seen = answer if answer.__class__ is Found else Found(verdict=FRESH, value=answer)
         if seen is None or seen.wants:
             seen = await finder.find(key, call, seen=seen)
             call.tally.hits += seen.verdict is FRESH
         return seen
 
-    def ahead(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Arrival | Found | None] | None:
+    def ahead(self, call: Call, key: str, tags: tuple[str, ...]) -> Awaitable[Any] | None:
         """Return how to get what is not near in as few steps and bytes as can be; None: only by `read`.
 
         It is what `read` does for a caller who comes too late to begin a load, of whom there may be ten
-        thousand for one cold key, and for one whose value is in the remote store. What comes is served
-        if its verdict is FRESH; if not, `read` goes on from there. *call* need not say how to load, and
-        *tags* need not be finished."""
+        thousand for one cold key, and for one whose value is in the remote store. What comes is the
+        value, or a `Found` from which `read` goes on. *call* need not say how to load; neither *key* nor
+        *tags* need be finished."""
         process = self.process
         process.enter()
+        if len(key) > LONGEST_READABLE:
+            key = finish(key)
         if not call.policy.patient:
             return None
         if self._finder is not None:
@@ -114,7 +118,7 @@ class Engine:
             process.emit(LoadAwaited(function=call.tally.name, key=key))
         return self._join(flight, call.tally)
 
-    async def _join(self, flight: CacheFlight, tally: Tally) -> Arrival | None:
+    async def _join(self, flight: CacheFlight, tally: Tally) -> Any:
         mark = self.process.drops.mark
         since = self.process.clock.monotonic()
         try:
@@ -129,10 +133,10 @@ class Engine:
             raise
         # A tag that the load added may have been invalidated before this caller came.
         if arrival.tags and mark != flight.mark and not self.process.current(flight, arrival.tags):
-            return None
+            return NOT_FOUND
         self._count_miss(tally, since)
         tally.stale += arrival.stale
-        return arrival
+        return arrival.value
 
     def _count(
         self, flight: CacheFlight, call: Call, arrival: Arrival, joined: float | None

@@ -5,10 +5,10 @@ was found is trusted only if no invalidation of it was pending here when it was 
 came, and is held near only if nothing was heard of it since it was asked for."""
 
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from acache._elsewhere import Elsewhere
-from acache._entry import Entry
+from acache._entry import MAX_EXPONENTIAL, Entry
 from acache._envelope import Stored
 from acache._looking import Looked, Looks
 from acache._memory import MemoryStore
@@ -37,17 +37,20 @@ class Finder:
         self._remote = remote
         self._packer = packer
         self._pending = pending
-        self._looks = Looks(process, remote.peek, self._weigh, space=SPACE)
+        self._looks = Looks(process, remote.peek_for, self._tell, space=SPACE)
 
     # --- for a reader who would load ----------------------------------------------------------------
 
-    def begin(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Found] | None:
+    def begin(self, key: str, call: Call, tags: tuple[str, ...]) -> Awaitable[Any] | None:
         """Begin to look with others; None where it takes a `find`, which asks more questions.
 
-        *tags*: those that the entry may well have, finished or not. What `wants` more is to be looked
-        for again. A tag that is pending now counts as dropped when it has landed."""
+        What comes is the value itself of a hit that needs no decision, then counted already, or else a
+        `Found`. *tags*: those that the entry may well have, finished or not. What `wants` more is to be
+        looked for again. A tag that is pending now counts as dropped when it has landed."""
         process = self._process
-        if process.near.fallback is not None or not process.enabled or self._pending.covers(key, ()):
+        if process.near.fallback is not None or not process.enabled:
+            return None
+        if self._pending.some and self._pending.covers(key, ()):
             return None
         return self._looks.judged(key, call, tags)
 
@@ -88,10 +91,62 @@ class Finder:
             return UNTRUSTED
         return None
 
+    def _tell(self, looked: Looked) -> None:
+        """Give each who waits for *looked* what its key is worth to it: every remote hit comes by here."""
+        process = self._process
+        # Where nothing is pending and nobody needs the entry, the value is all it takes: a tag of which
+        # anything was heard since this was asked for is not among those that are held.
+        plain = not self._pending.some and process.near.store is None and process.verifier is None
+        now = self._packer.now()
+        for waiter, key, call in looked.waiting:
+            if waiter.done():
+                continue
+            if call is None:
+                waiter.set_result(None)
+                continue
+            try:
+                answer = self._calm(looked, key, call, now) if plain else MISSING
+                if answer is MISSING:
+                    found = self._weigh(looked, key, call)
+                    answer = found
+                    if found.verdict is FRESH and process.verifier is None:
+                        answer = found.value
+                    call.tally.hits += found.verdict is FRESH
+                else:
+                    call.tally.hits += 1
+            except Exception as error:  # noqa: BLE001 - one's trouble is not the others'
+                waiter.set_exception(error)
+                continue
+            waiter.set_result(answer)
+        looked.waiting = []
+
+    def _calm(self, looked: Looked, key: str, call: Call, now: float) -> Any:
+        """Return the value of a hit that needs no decision, as not even XFetch can fire; else MISSING.
+
+        What it is, if not that, `_weigh` says."""
+        data, policy = looked.found[key], call.policy
+        if data is None:
+            return MISSING
+        try:
+            stored = self._packer.open(key, data)
+            calm_until = stored.fresh_until - MAX_EXPONENTIAL * policy.beta * stored.delta
+            if (
+                now >= calm_until
+                or stored.version != policy.version
+                or stored.space != looked.versions[SPACE]
+            ):
+                return MISSING
+            for tag, version in stored.tags.items():
+                if looked.held.get(tag) != version:  # or nobody knows here: `_weigh` does
+                    return MISSING
+            if looked.crowded:
+                return self._shared(key, stored, call.type, looked.values)
+            return self._packer.value(stored, call.type)
+        except CodecError:
+            return MISSING
+
     def _weigh(self, looked: Looked, key: str, call: Call, *, whole: bool = False) -> Found:
-        """Return what the answer says of *key*, in few steps: every remote hit takes them."""
-        if looked.crowded and not whole and (known := looked.known(key, call)) is not None:
-            return known
+        """Return what the answer says of *key*."""
         data = looked.found[key]
         stored = None if data is None else self.open(key, data)
         if data is None or stored is None:
@@ -109,10 +164,7 @@ class Finder:
             value = self._value(key, stored, call.type, looked.values if looked.crowded else None)
         light = not whole and process.near.store is None and process.verifier is None
         if light and value is not MISSING and self._packer.calm(stored, policy.beta):
-            found = Found(verdict=FRESH, value=value)
-            if looked.crowded:
-                looked.shared[key] = call, found
-            return found
+            return Found(verdict=FRESH, value=value)
         return self._worth(key, call, stored, value, data=data, mark=looked.mark)
 
     def judge(
@@ -155,17 +207,21 @@ class Finder:
         self, key: str, stored: Stored, type: object, values: dict[str, tuple[object, object]] | None
     ) -> object:
         """Return the value, decoded once for all who asked together; MISSING if it is none of *type*."""
-        known = None if values is None else values.get(key)
-        if known is not None and known[0] is type:
-            return known[1]
         try:
-            value = self._packer.value(stored, type)
+            if values is not None:
+                return self._shared(key, stored, type, values)
+            return self._packer.value(stored, type)
         except CodecError as error:
             self._reject(key, error)
-            value = MISSING
-        if values is not None:
-            values[key] = type, value
-        return value
+            return MISSING
+
+    def _shared(
+        self, key: str, stored: Stored, type: object, values: dict[str, tuple[object, object]]
+    ) -> object:
+        known = values.get(key)
+        if known is None or known[0] is not type:
+            known = values[key] = type, self._packer.value(stored, type)
+        return known[1]
 
     def _reject(self, key: str, error: CodecError) -> None:
         self._process.emit(EntryRejected(key=key, reason=getattr(error, "reason", "undecodable")))

@@ -17,6 +17,7 @@ from acache._entry import MAX_EXPONENTIAL, Entry
 from acache._envelope import EnvelopeError, Sealer, Stored
 from acache.clock import Clock
 from acache.codecs import AnyCodec, decoder, same
+from acache.codecs._typed import TypedCodec
 from acache.errors import CodecError
 
 CHECKED_AT_FIRST: Final = 8  # stores of a type that are compared with what comes back (P8)
@@ -34,7 +35,7 @@ ABSTRACT: Final[frozenset[object]] = frozenset(
 class Packer:
     """Packs for one namespace with one codec."""
 
-    __slots__ = ("_clock", "_codec", "_counts", "_decoders", "_known", "_sealer", "open")
+    __slots__ = ("_clock", "_codec", "_counts", "_decoders", "_known", "_sealer", "now", "open")
 
     def __init__(self, codec: AnyCodec, sealer: Sealer, clock: Clock) -> None:
         """Pack with *codec* into the envelopes of *sealer*."""
@@ -43,6 +44,8 @@ class Packer:
         self.open = sealer.open
         """Return what bytes found under a key say of themselves; CodecError for what is none of ours."""
         self._clock = clock
+        self.now = clock.time
+        """Return the time by which stored entries are judged."""
         self._decoders: dict[object, Callable[[bytes], object]] = {}
         # The same by the identity of the annotation, which is kept: some take long to hash.
         self._known: dict[int, tuple[object, Callable[[bytes], object]]] = {}
@@ -88,7 +91,10 @@ class Packer:
         """Return the value of what was opened; CodecError if it is none of *type* or of another codec."""
         if stored.codec != self._codec.name:
             raise EnvelopeError("foreign")
-        return None if stored.missing else self._decode(stored.payload, type)
+        if stored.missing:
+            return None
+        known = self._known.get(id(type))
+        return (known[1] if known is not None else self._decoder(type))(stored.payload)
 
     def calm(self, stored: Stored, beta: float) -> bool:
         """Say whether a hit needs no decision at all, because not even XFetch can fire yet."""
@@ -116,28 +122,35 @@ class Packer:
         except Exception as error:  # a stranger's codec may raise anything
             raise self._broke(error) from error
 
-    def _decode(self, payload: bytes, type: object) -> Any:
-        known = self._known.get(id(type))
-        try:
-            return (known[1] if known is not None else self._decoder(type))(payload)
-        except CodecError:
-            raise
-        except Exception as error:
-            raise self._broke(error) from error
-
     def _decoder(self, type: object) -> Callable[[bytes], object]:
+        """Return what decodes into *type*; raises CodecError, as does what it returns, and nothing else."""
         try:
             decode = self._decoders.get(type)
         except TypeError:  # an unhashable annotation
-            return decoder(self._codec, type)
+            return self._guarded(type)
         if decode is None:
             if len(self._decoders) >= MAX_TYPES:
                 self._decoders.clear()
-            decode = self._decoders[type] = decoder(self._codec, type)
+            decode = self._decoders[type] = self._guarded(type)
         if len(self._known) >= MAX_TYPES:
             self._known.clear()
         self._known[id(type)] = type, decode
         return decode
+
+    def _guarded(self, type: object) -> Callable[[bytes], object]:
+        decode = decoder(self._codec, type)
+        if isinstance(self._codec, TypedCodec):  # ours, which lets nothing else out
+            return decode
+
+        def guarded(payload: bytes) -> object:
+            try:
+                return decode(payload)
+            except CodecError:
+                raise
+            except Exception as error:
+                raise self._broke(error) from error
+
+        return guarded
 
     def _broke(self, error: Exception) -> CodecError:
         return CodecError(f"codec {self._codec.name!r} raised {error.__class__.__name__}")
@@ -148,7 +161,7 @@ class Packer:
         After one that was not every value of the type is compared, not only a sample."""
         back = False
         try:
-            back = same(self._decode(payload, type), value)
+            back = same(self._decoder(type)(payload), value)
         finally:
             if not back:
                 with suppress(TypeError):  # an unhashable annotation, always compared

@@ -32,6 +32,7 @@ class Pending:
         "_since",
         "_tags",
         "_told",
+        "some",
     )
 
     def __init__(self, process: Process, send: Send, *, namespace: str) -> None:
@@ -46,6 +47,7 @@ class Pending:
         self._everything = 0
         self._noted = 0
         self._since = 0.0
+        self.some = False  # anything is pending: every remote hit asks
         self._told = 0  # how many there were when the log was last told
         self._retrying: asyncio.Task[None] | None = None
 
@@ -55,7 +57,7 @@ class Pending:
 
     def covers(self, key: str, tags: Iterable[str]) -> bool:
         """Say whether *key* or one of *tags* is pending."""
-        if not self._keys and not self._tags and not self._everything:
+        if not self.some:
             return False
         return self._everything > 0 or key in self._keys or any(tag in self._tags for tag in tags)
 
@@ -72,6 +74,7 @@ class Pending:
             self._keys.clear()
             self._tags.clear()
             process.forget_everything()
+        self.some = len(self) > 0
         if len(self) >= 2 * self._told:  # not of each write of an outage
             self._told = len(self)
             log.warning(
@@ -122,7 +125,8 @@ class Pending:
         self._tags = {tag: at for tag, at in self._tags.items() if at > noted}
         if self._everything <= noted:
             self._everything = 0
-        if not len(self):
+        self.some = len(self) > 0
+        if not self.some:
             self._told = 0
             self._process.emit(InvalidationLanded(seconds=self._process.clock.monotonic() - self._since))
         return True

@@ -72,7 +72,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 class Found(Struct, frozen=True, kw_only=True, gc=False):
-    """What a look into the remote store found of a key. Built in C: every remote hit makes one."""
+    """What a look into the remote store found of a key, where it is no plain hit."""
 
     verdict: Verdict
     value: Any = None  # if it can be served now

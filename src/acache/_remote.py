@@ -4,24 +4,27 @@ Every verb raises StoreUnavailable and nothing else; with the breaker open it do
 store of several servers one that is away does not open it."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, Protocol, TypeVar, cast, final
 
 from acache._breaker import Breaker
 from acache._process import Process
 from acache.errors import PartlyUnavailable, StoreUnavailable
 from acache.events import BreakerChanged, StoreFailed
-from acache.protocols import Claim, Feed, Grant, Item, Leases, RemoteStore
+from acache.protocols import Claim, Feed, Grant, Item, Leases, Prompt, RemoteStore
 
 T = TypeVar("T")
+Peeked = tuple[list[bytes | None], dict[str, bytes | None]]
 
 TIMEOUT: Final = 1.0  # of a store that does not say its own
 MARGIN: Final = 1.5  # a store's own timeout comes first; this one catches a store that has none
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 SPACE: Final = ""  # the word for the namespace itself: no key or tag of a user is empty
 CHUNK: Final = 500  # keys or tags that one request changes
+_ANSWERS: Final = frozenset((bytes, type(None)))
 
 
 class NotAsked(StoreUnavailable):
@@ -35,13 +38,14 @@ class LeasingStore(RemoteStore, Leases, Protocol):
 class Remote:
     """A remote store as one cache sees it."""
 
-    __slots__ = ("_net", "_process", "breaker", "feed", "namespace", "store")
+    __slots__ = ("_net", "_process", "_prompt", "breaker", "feed", "namespace", "store")
 
     def __init__(self, store: LeasingStore, *, namespace: str, process: Process) -> None:
         """Reach *store*; its names begin with *namespace*."""
         self.store = store
         self.namespace = namespace
         self.feed: Feed | None = store if isinstance(store, Feed) else None
+        self._prompt: Prompt | None = store if isinstance(store, Prompt) else None
         self.breaker = Breaker()
         self._process = process
         self._net = float(getattr(store, "timeout", TIMEOUT)) * MARGIN
@@ -65,18 +69,44 @@ class Remote:
 
     # --- verbs ---
 
-    async def peek(
-        self, keys: Sequence[str], tags: Sequence[str]
-    ) -> tuple[list[bytes | None], dict[str, bytes | None]]:
+    async def peek(self, keys: Sequence[str], tags: Sequence[str]) -> Peeked:
         """Return the bytes of *keys*, and the version of each of *tags*."""
         return await self._ask("peek", self._peek(keys, tags))
 
-    async def _peek(
-        self, keys: Sequence[str], tags: Sequence[str]
-    ) -> tuple[list[bytes | None], dict[str, bytes | None]]:
+    async def _peek(self, keys: Sequence[str], tags: Sequence[str]) -> Peeked:
         found, versions = await self.store.peek(self.names(keys), self.names(tags))
-        answered(keys, found)
-        return found, answered(tags, versions)
+        return checked(keys, found), answered(tags, versions)
+
+    def peek_for(
+        self,
+        keys: Sequence[str],
+        tags: Sequence[str],
+        answered: Callable[[Peeked | None], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        """Have *answered* called with the same, once, with None if the store is away.
+
+        With a store that is `Prompt` by whatever receives the answer, else by a task. *wanted* says
+        whether anybody still waits."""
+        process, prompt = self._process, self._prompt
+        if prompt is None:
+            task = process.background.start(self._peek_and_tell(keys, tags, answered))
+            task.add_done_callback(partial(_tell_of_cancelling, answered))
+        elif self.breaker.allows(process.clock.monotonic()):
+            reply = _Reply(self, keys, tags, answered, wanted)
+            prompt.ask(self.names(keys), self.names(tags), reply)
+        else:
+            answered(None)
+
+    async def _peek_and_tell(
+        self, keys: Sequence[str], tags: Sequence[str], answered: Callable[[Peeked | None], None]
+    ) -> None:
+        try:
+            peeked = await self.peek(keys, tags)
+        except StoreUnavailable:
+            answered(None)
+        else:
+            answered(peeked)
 
     async def versions(self, tags: Sequence[str], *, ttl: float) -> dict[str, bytes | None]:
         """Return the version of each of *tags*, made if missing; None while fenced."""
@@ -155,44 +185,100 @@ class Remote:
             async with asyncio.timeout(self._net):
                 answer = await work
         except TimeoutError as error:
-            self._failed(operation, error)
+            self.failed(operation, error)
             raise StoreUnavailable(f"{operation}: no answer within {self._net:g} s") from error
         except PartlyUnavailable as error:
-            breaker.gave_up()
+            self.failed(operation, error)
             if not error.asked:
                 raise NotAsked(str(error)) from error
-            self._tell(operation, error)
             raise
         except StoreUnavailable as error:
-            self._failed(operation, error)
+            self.failed(operation, error)
             raise
         except Exception as error:
-            self._failed(operation, error)
+            self.failed(operation, error)
             raise StoreUnavailable(f"{operation}: the store raised {type(error).__name__}") from error
         except BaseException:
             breaker.gave_up()
             raise
-        if breaker.succeeded():
-            process.near.fallback = None  # others may have changed what was kept meanwhile
-            process.emit(BreakerChanged(open=False))
+        self.succeeded()
         return answer
 
-    def _tell(self, operation: str, error: Exception) -> None:
-        self._process.emit(StoreFailed(operation=operation, error=type(error).__name__, cause=error))
+    def succeeded(self) -> None:
+        """Note an answer."""
+        if self.breaker.succeeded():
+            self._process.near.fallback = None  # others may have changed what was kept meanwhile
+            self._process.emit(BreakerChanged(open=False))
 
-    def _failed(self, operation: str, error: Exception) -> None:
-        self._tell(operation, error)
-        if self.breaker.failed(self._process.clock.monotonic()):
+    def failed(self, operation: str, error: Exception) -> None:
+        """Note that there was none, and why; one server of several that is away is not the whole store."""
+        partly = isinstance(error, PartlyUnavailable)
+        if not partly or error.asked:
+            self._process.emit(StoreFailed(operation=operation, error=type(error).__name__, cause=error))
+        if partly:
+            self.breaker.gave_up()
+        elif self.breaker.failed(self._process.clock.monotonic()):
             self._process.emit(BreakerChanged(open=True))
+
+
+@final
+class _Reply:
+    """The other end of one prompt request."""
+
+    __slots__ = ("_answered", "_keys", "_remote", "_tags", "_wanted")
+
+    def __init__(
+        self,
+        remote: Remote,
+        keys: Sequence[str],
+        tags: Sequence[str],
+        answered: Callable[[Peeked | None], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._remote = remote
+        self._keys = keys
+        self._tags = tags
+        self._answered = answered
+        self._wanted = wanted
+
+    def done(self) -> bool:
+        return not self._wanted()
+
+    def set_result(self, found: list[bytes | None], /) -> None:
+        count = len(self._keys)
+        try:
+            peeked = checked(self._keys, found[:count]), answered(self._tags, found[count:])
+        except Exception as error:  # noqa: BLE001 - the border: whatever a foreign store answers
+            self.set_exception(error)
+            return
+        self._remote.succeeded()
+        self._answered(peeked)
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._remote.failed("peek", error)
+        self._answered(None)
+
+
+def _tell_of_cancelling(answered: Callable[[Peeked | None], None], task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        answered(None)
 
 
 def _hashed(word: str) -> str:
     return f"~{blake2b(word.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
 
 
-def answered(names: Sequence[str], found: Sequence[object]) -> dict[str, bytes | None]:
+def checked(names: Sequence[str], found: Sequence[object]) -> list[bytes | None]:
     """Return what was *found* of each of *names*; TypeError or ValueError for what is no such answer."""
-    for data in found:
-        if data is not None and not isinstance(data, bytes):
-            raise TypeError(f"a store answers bytes or None, not {type(data).__name__}")
-    return dict(zip(names, cast("Sequence[bytes | None]", found), strict=True))
+    if not _ANSWERS.issuperset(map(type, found)):
+        raise TypeError(
+            f"a store answers bytes or None, not {({*map(type, found)} - _ANSWERS).pop().__name__}"
+        )
+    if len(found) != len(names):
+        raise ValueError(f"{len(found)} answers for {len(names)} names")
+    return cast("list[bytes | None]", found)
+
+
+def answered(names: Sequence[str], found: Sequence[object]) -> dict[str, bytes | None]:
+    """Return the same by name."""
+    return dict(zip(names, checked(names, found), strict=True))

@@ -37,7 +37,9 @@ __all__ = [
     "JournalView",
     "Leases",
     "LocalStore",
+    "Prompt",
     "RemoteStore",
+    "Reply",
     "Saved",
     "SharedJournal",
     "Source",
@@ -182,6 +184,34 @@ class Claim:
     token: bytes
     remaining: float  # seconds
     tainted: bool = False
+
+
+class Reply(Protocol):
+    """Who waits for an answer: a future, or somebody who hears of it at once and not a turn later."""
+
+    def done(self) -> bool:
+        """Say whether it need not be told any more."""
+        ...
+
+    def set_result(self, found: list[bytes | None], /) -> None:
+        """Take what was found."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take the error instead."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """Capability of a remote store with leases: reads that cost no task."""
+
+    def ask(self, keys: Sequence[str], tags: Sequence[str], reply: Reply) -> None:
+        """Tell *reply* what `peek` returns, the entries and then the versions, or `StoreUnavailable`.
+
+        It is told once, in any case, within the store's `timeout` and from the loop that asked. Unlike
+        an awaited read this one does not wait for company: a cache asks for all that is wanted in a turn."""
+        ...
 
 
 @runtime_checkable

@@ -222,6 +222,24 @@ mutant(
     ("_finding:valid", "versions.get(space) != stored.space", "False"),
 )
 mutant(
+    "a plain hit is not asked for its tags",
+    "tags",
+    "changed_by_tag_no_near",
+    ("_finding:Finder._calm", "looked.held.get(tag) != version", "False"),
+)
+mutant(
+    "a plain hit is of whatever version the namespace has",
+    "tags",
+    "changed_by_clear_no_near",
+    ("_finding:Finder._calm", "or stored.space != looked.versions[SPACE]", ""),
+)
+mutant(
+    "a plain hit may be of a tag that is pending",
+    "V15",
+    "a_pending_invalidation_that_lands",
+    ("_finding:Finder._tell", "not self._pending.some and", ""),
+)
+mutant(
     "a version that is held near outlives the message",
     "held_versions",
     "held_versions_and_drops_of_the_tag",
@@ -279,7 +297,7 @@ mutant(
 mutant(
     "the version goes before the stamp",
     "V7",
-    "late_tags",
+    "late_tags_that_nobody_hears_of",
     (
         "testing.remote:LeasingRemote.drop",
         'await self._replace_stamps("drop", tags)',
@@ -530,7 +548,7 @@ mutant(
     "a look is joined after it was sent",
     "batch",
     "joiners_of_a_look_at_late_tags",
-    ("_looking:Looks._depart", "self._filling = None", "pass"),
+    ("_looking:Looks._depart", "looked, self._filling = self._filling, None", "looked = self._filling"),
 )
 
 mutant(
@@ -576,7 +594,7 @@ mutant(
     "a pending invalidation does not keep readers off",
     "V15",
     "a_pending_invalidation_that_lands",
-    ("_pending:Pending.covers", "if not self._keys and not self._tags and not self._everything:", "if True:"),
+    ("_pending:Pending.covers", "if not self.some:", "if True:"),
 )
 mutant(
     "a retry that lands makes no pass",
@@ -624,7 +642,13 @@ mutant(
     "a failed look fails the read",
     "P5",
     "no_read_fails",
-    ("_looking:Looks._send", "except StoreUnavailable:", "except ZeroDivisionError:"),
+    ("_remote:Remote._peek_and_tell", "except StoreUnavailable:", "except ZeroDivisionError:"),
+)
+mutant(
+    "a prompt store that fails is waited for without end",
+    "P5",
+    "reads_without_a_task",
+    ("_remote:_Reply.set_exception", "self._answered(None)", "pass"),
 )
 mutant(
     "fallbacks live from when they were loaded to the end",

@@ -15,14 +15,15 @@ from acache import Cache, Policy, loading
 from acache.events import Event, InvalidationLanded, InvalidationPending
 from acache.testing import Sim
 from acache.testing.network import Network
-from acache.testing.remote import LeasingRemote, MemoryRemote, PlainRemote
+from acache.testing.remote import LeasingRemote, MemoryRemote, PlainRemote, PromptRemote
 from acache.testing.server import MemoryServer
 
 MAX_STALENESS = 2.0  # seconds
 CLAIM = 10.0  # seconds for which a lease or fence stands unless it is renewed
 LONG = Policy(ttl=600, max_load_time=None)
 
-STORES = {"feed": MemoryRemote, "leases": LeasingRemote, "plain": PlainRemote}
+STORES = {"feed": MemoryRemote, "prompt": PromptRemote, "leases": LeasingRemote, "plain": PlainRemote}
+LISTENING = {"feed", "prompt"}
 
 
 class Oops(Exception):
@@ -165,9 +166,9 @@ class Node:
         if world.server is None or kind == "local":
             parts = {"store": "memory://"}
         else:
-            pings = {"ping_every": 1.0} if kind == "feed" else {}
+            pings = {"ping_every": 1.0} if kind in LISTENING else {}
             remote = STORES[kind](world.server, network=self.network, **pings)
-            parts = {"store": remote, "near": True if near and kind == "feed" else None}
+            parts = {"store": remote, "near": True if near and kind in LISTENING else None}
         settings = {"max_staleness": MAX_STALENESS, "rng": rng, "ids": lambda: rng.randbytes(16), **parts}
         self.cache = Cache(clock=process.clock, **{**settings, **options})
         self.cache.subscribe(self._observe)

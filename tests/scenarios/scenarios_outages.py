@@ -47,6 +47,25 @@ async def outages(sim):
     await world.settle("k", patience=DOWN, **ways)
 
 
+@scenario("P5")
+async def reads_without_a_task(sim):
+    """A store that hands its answers over by itself, and fails sometimes."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", near=sim.random.random() < 0.3, kind="prompt")
+    ways = sim.random.choice(({}, {"tags": ("t",)}, {"late": ("t",)}))
+    for node in (a, b):
+        fail_sometimes(node, 0.1)
+        for _ in range(3):
+            reading = node.spawn(node.reads("k", 3, **ways))
+        sim.sometime(reading.cancel, within=40)
+    a.spawn(a.invalidate("k", tag="t" if ways else None))
+    b.spawn(b.write("k", tags=("t",) if ways else ()))
+    await sim.join()
+    for node in (a, b):
+        node.network.refused = node.network.cut = node.network.lost = 0
+    await world.settle("k", patience=DOWN, **ways)
+
+
 @scenario("P6", seeds=30)
 async def requests_that_fail(sim):
     """Single requests are refused, cut short, or lose their answer."""

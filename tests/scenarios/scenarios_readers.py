@@ -59,6 +59,17 @@ async def late_tags(sim):
 
 
 @scenario("P1", "V7")
+async def late_tags_that_nobody_hears_of(sim):
+    """Without a feed only the stamp tells a load that a tag which it adds late was dropped meanwhile."""
+    world = World(sim)
+    a, b = await world.nodes_named("ab", kind="leases")
+    a.network.delays = {"drop": 0.01}
+    world.mix(WAYS["tag"], nodes=[a], late=("t",))
+    b.spawn(b.reads("k", 4, late=("t",)))
+    await world.settle("k", late=("t",))
+
+
+@scenario("P1", "V7")
 async def late_tags_and_writers(sim):
     world = World(sim)
     a, b = await world.nodes_named("ab", near=sim.random.random() < 0.5)

@@ -4,8 +4,8 @@ Each verb suspends before, between and after its atomic steps, so that whatever 
 does: under a seeded loop every interleaving of a real server is within reach. Time is the loop's
 or the server's clock, chance is the network's.
 
-Three classes for three sets of capabilities: `PlainRemote` (neither leases nor feed), `LeasingRemote`
-(leases) and `MemoryRemote` (both).
+A class for each set of capabilities: `PlainRemote` (neither leases nor feed), `LeasingRemote` (leases),
+`MemoryRemote` (both) and `PromptRemote` (these, and reads that cost no task).
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from acache.protocols import Claim, Grant, Item, namespace_of
+from acache.protocols import Claim, Grant, Item, Reply, namespace_of
 from acache.testing._line import Line
 from acache.testing.network import Network
 from acache.testing.server import MemoryServer
@@ -218,3 +218,30 @@ class MemoryRemote(LeasingRemote):
             await asyncio.wait([task])
             if not task.cancelled():
                 task.result()
+
+
+class PromptRemote(MemoryRemote):
+    """The same, which hands the answers of reads over by itself, as a store over a socket can."""
+
+    def __init__(self, server: MemoryServer | None = None, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def ask(self, keys: Sequence[str], tags: Sequence[str], reply: Reply) -> None:
+        """Tell *reply* what `peek` returns, or the error."""
+        task = asyncio.get_running_loop().create_task(self._tell(keys, tags, reply))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _tell(self, keys: Sequence[str], tags: Sequence[str], reply: Reply) -> None:
+        try:
+            entries, versions = await self.peek(keys, tags)
+        except Exception as error:  # noqa: BLE001 - handed on
+            reply.set_exception(error)
+        else:
+            reply.set_result([*entries, *versions])
+
+    async def aclose(self) -> None:
+        """Wait until all who asked were told."""
+        while self._asking:
+            await asyncio.wait(self._asking)

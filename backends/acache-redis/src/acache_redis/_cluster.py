@@ -12,9 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import Final, final
+from typing import Any, Final, cast, final
 
 from acache.errors import PartlyUnavailable, StoreUnavailable
+from acache.protocols import Reply as Asker
 from acache_redis._absence import Absence
 from acache_redis._dial import Dialer, address_of
 from acache_redis._errands import Away, Calling, Errand, Reading
@@ -56,7 +57,8 @@ class Cluster:
         self._rng = rng
         self._ids = ids
         self._servers: dict[Node, Server] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
+        self._reading: set[asyncio.Task[Any]] = set()
         self._absence = Absence()
         self._probing: set[asyncio.Task[None]] = set()
         self._lookout = Lookout(
@@ -81,6 +83,21 @@ class Cluster:
         PartlyUnavailable if all of them are away, or the version of a namespace."""
         return await self._run(Reading(names))
 
+    def read_for(self, names: Sequence[bytes], reply: Asker) -> None:
+        """Tell *reply* the bytes under *names*, or StoreUnavailable."""
+        task = asyncio.create_task(self.read(names), name="acache-redis read")
+        self._reading.add(task)
+        task.add_done_callback(partial(self._have_read, reply))
+
+    def _have_read(self, reply: Asker, task: asyncio.Task[list[bytes | None]]) -> None:
+        self._reading.discard(task)
+        if task.cancelled():
+            reply.set_exception(StoreUnavailable(f"{self._name}: closed meanwhile"))
+        elif (error := task.exception()) is not None:
+            reply.set_exception(cast("Exception", error))
+        else:
+            reply.set_result(task.result())
+
     async def call(self, commands: Sequence[Command], message: bytes | None = None) -> Sequence[Reply]:
         """Return the replies to *commands*; raises StoreUnavailable if any is an error.
 
@@ -95,8 +112,10 @@ class Cluster:
             await asyncio.wait(self._probing)
         await self._lookout.close()
         self._retire(list(self._servers))
-        if self._closing:
-            await asyncio.wait(self._closing)
+        for task in self._reading:
+            task.cancel()
+        if self._closing or self._reading:
+            await asyncio.wait(self._closing | self._reading)
 
     def server(self, node: Node) -> Server:
         """Return the connections to *node*."""

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar, final
 
+from acache.protocols import Reply
 from acache_redis._dial import Dialer
 from acache_redis._link import Link
-from acache_redis._resp import Command, Refused, Reply
+from acache_redis._resp import Command, Refused
+from acache_redis._resp import Reply as Answer
 
 LARGEST_MGET: Final = 500
 """Keys in one command: a server answers one command at a time, and others wait."""
@@ -25,7 +27,7 @@ class Batch(Protocol):
         """Return what to send; nobody joins after this."""
         ...
 
-    def answer(self, replies: Sequence[Reply]) -> None:
+    def answer(self, replies: Sequence[Answer]) -> None:
         """Give every caller its own."""
         ...
 
@@ -39,6 +41,7 @@ class Batch(Protocol):
 
 
 B = TypeVar("B", bound=Batch)
+T = TypeVar("T")
 
 
 @final
@@ -65,13 +68,23 @@ class Lane(Generic[B]):
     def filling(self) -> B:
         """Return the batch to join; it is sent after this turn of the loop, or after the one before it."""
         if self._filling is None:
-            loop = asyncio.get_running_loop()
-            self._filling = self._make()
-            self._deadline = loop.time() + self._timeout
+            batch = self._open_batch()
             if self._under_way is None and self._runner is None and not self._departs:
                 self._departs = True
-                loop.call_soon(self._depart)
+                asyncio.get_running_loop().call_soon(self._depart)
+            return batch
         return self._filling
+
+    def hurry(self, join: Callable[[B], T]) -> T:
+        """Have *join* join the batch that fills; send that now, unless there is one under way."""
+        joined = join(self._filling or self._open_batch())
+        self._depart()
+        return joined
+
+    def _open_batch(self) -> B:
+        self._filling = batch = self._make()
+        self._deadline = asyncio.get_running_loop().time() + self._timeout
+        return batch
 
     async def close(self) -> None:
         """End what is under way with an error and close the connection."""
@@ -93,8 +106,10 @@ class Lane(Generic[B]):
     # --- by callbacks -----------------------------------------------------------------------------
 
     def _depart(self) -> None:
-        """Send what is filling, if anything is."""
+        """Send what is filling, if anything is, unless there is a batch under way."""
         self._departs = False
+        if self._under_way is not None or self._runner is not None:
+            return
         batch = self._take()
         if batch is None:
             return
@@ -116,7 +131,7 @@ class Lane(Generic[B]):
             self._due = max(self._deadline, at_least)
         return batch
 
-    def _arrived(self, answers: Sequence[Reply]) -> None:
+    def _arrived(self, answers: Sequence[Answer]) -> None:
         batch, self._under_way = self._under_way, None
         if batch is not None:
             self._answer(batch, answers)
@@ -174,7 +189,7 @@ class Lane(Generic[B]):
 
     # --- either way -------------------------------------------------------------------------------
 
-    def _answer(self, batch: B, answers: Sequence[Reply]) -> None:
+    def _answer(self, batch: B, answers: Sequence[Answer]) -> None:
         if any(isinstance(answer, Refused) and answer.code == "READONLY" for answer in answers):
             self._link.spoil()  # a primary became a replica: the address may lead elsewhere now
         try:
@@ -191,22 +206,33 @@ class Reads:
     """A batch of keys to get, each once."""
 
     def __init__(self) -> None:
-        self._asked: dict[bytes, None] = {}  # the keys, in the order in which they are asked for
-        self._callers: list[tuple[asyncio.Future[list[bytes | None]], Sequence[bytes]]] = []
+        self._asked: Sequence[bytes] = ()  # the keys, in the order in which they are asked for
+        self._callers: list[tuple[Reply, Sequence[bytes]]] = []
 
     def join(self, keys: Sequence[bytes]) -> asyncio.Future[list[bytes | None]]:
         """Return what will be the bytes under *keys*."""
         found: asyncio.Future[list[bytes | None]] = asyncio.get_running_loop().create_future()
-        self._callers.append((found, keys))
-        self._asked.update(dict.fromkeys(keys))
+        self.add(keys, found)
         return found
+
+    def add(self, keys: Sequence[bytes], found: Reply) -> None:
+        """Tell *found* the bytes under *keys*, or the error."""
+        self._callers.append((found, keys))
+
+    def keys(self) -> Sequence[bytes]:
+        """Return what to ask for, in this order."""
+        if len(self._callers) == 1:  # one batch of a cache, which names nothing twice
+            self._asked = self._callers[0][1]
+        else:
+            self._asked = list(dict.fromkeys(key for _, keys in self._callers for key in keys))
+        return self._asked
 
     def commands(self) -> list[Command]:
         """Return as few MGETs as may be."""
-        keys = list(self._asked)
+        keys = self.keys()
         return [(b"MGET", *keys[at : at + LARGEST_MGET]) for at in range(0, len(keys), LARGEST_MGET)]
 
-    def answer(self, replies: Sequence[Reply]) -> None:
+    def answer(self, replies: Sequence[Answer]) -> None:
         """Give every caller the bytes under its keys."""
         values: list[bytes | None] = []
         for reply in replies:
@@ -215,7 +241,7 @@ class Reads:
             values += reply
         if len(values) != len(self._asked):
             raise ValueError(f"{len(values)} values for {len(self._asked)} keys")
-        if len(self._callers) == 1 and len(values) == len(self._callers[0][1]):  # one batch of a cache
+        if len(self._callers) == 1:
             [(found, _)] = self._callers
             if not found.done():
                 found.set_result(values)
@@ -244,9 +270,9 @@ class SeparateReads(Reads):
 
     def commands(self) -> list[Command]:
         """Return an MGET for each key: unlike GET it answers nothing where something else is kept."""
-        return [(b"MGET", key) for key in self._asked]
+        return [(b"MGET", key) for key in self.keys()]
 
-    def answer(self, replies: Sequence[Reply]) -> None:
+    def answer(self, replies: Sequence[Answer]) -> None:
         """Give every caller the bytes under its keys."""
         super().answer([[reply] if isinstance(reply, Refused) else reply for reply in replies])
 
@@ -257,11 +283,11 @@ class Calls:
 
     def __init__(self) -> None:
         self._commands: list[Command] = []
-        self._callers: list[tuple[asyncio.Future[list[Reply]], int]] = []
+        self._callers: list[tuple[asyncio.Future[list[Answer]], int]] = []
 
-    def join(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
+    def join(self, commands: Sequence[Command]) -> asyncio.Future[list[Answer]]:
         """Return what will be the replies to *commands*, errors of the server among them."""
-        replies: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        replies: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._callers.append((replies, len(commands)))
         self._commands += commands
         return replies
@@ -270,7 +296,7 @@ class Calls:
         """Return all commands in the order in which they came."""
         return self._commands
 
-    def answer(self, replies: Sequence[Reply]) -> None:
+    def answer(self, replies: Sequence[Answer]) -> None:
         """Give every caller the replies to its commands."""
         at = 0
         for mine, count in self._callers:

@@ -29,9 +29,8 @@ def pack(commands: Sequence[Command]) -> bytes:
     parts: list[bytes] = []
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
-        for argument in command:
-            text = argument if isinstance(argument, bytes) else b"%d" % argument
-            parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
+        texts = [each if isinstance(each, bytes) else b"%d" % each for each in command]
+        parts += [b"$%d\r\n%b\r\n" % (len(text), text) for text in texts]
     return b"".join(parts)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, final
 from weakref import WeakSet
 
+from acache.protocols import Reply as Asker
 from acache_redis import _scripts as scripts
 from acache_redis._copies import alone
 from acache_redis._dial import Dialer
@@ -27,6 +28,10 @@ class Home(Protocol):
 
     def read(self, names: Sequence[bytes]) -> Awaitable[list[bytes | None]]:
         """Return what will be the bytes under *names*; reads of one turn of the loop travel together."""
+        ...
+
+    def read_for(self, names: Sequence[bytes], reply: Asker) -> None:
+        """Tell *reply* the same, or StoreUnavailable; asked at once unless there is a read under way."""
         ...
 
     async def call(self, commands: Sequence[Command], message: bytes | None = None) -> Sequence[Reply]:
@@ -84,6 +89,10 @@ class Server:
     def read(self, names: Sequence[bytes]) -> Awaitable[list[bytes | None]]:
         """Return what will be the bytes under *names*."""
         return self._reads.filling().join(names)
+
+    def read_for(self, names: Sequence[bytes], reply: Asker) -> None:
+        """Tell *reply* the bytes under *names*."""
+        self._reads.hurry(lambda batch: batch.add(names, reply))
 
     async def call(self, commands: Sequence[Command], message: bytes | None = None) -> Sequence[Reply]:
         """Return the replies to *commands*; raises StoreUnavailable if any is an error."""

@@ -19,6 +19,7 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from acache.errors import StoreUnavailable
 from acache.protocols import Claim, Grant, Item, namespace_of
+from acache.protocols import Reply as Asker
 from acache_redis import _replies as replies
 from acache_redis import _scripts as scripts
 from acache_redis._feed import Listener, Pace
@@ -120,6 +121,10 @@ class RedisStore:
         names = [*entries_of(keys), *map(version_of, tags)]
         found = await self._homes.here().read(names)
         return found[: len(keys)], found[len(keys) :]
+
+    def ask(self, keys: Sequence[str], tags: Sequence[str], reply: Asker) -> None:
+        """Tell *reply* entries and versions as they are, or `StoreUnavailable`; costs no task."""
+        self._homes.here().read_for([*entries_of(keys), *map(version_of, tags)], reply)
 
     async def versions(self, tags: Sequence[str], *, ttl: float) -> list[bytes | None]:
         """Return the version of each tag: made if missing, prolonged to *ttl*; None while fenced."""

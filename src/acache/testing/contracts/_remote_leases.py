@@ -1,8 +1,9 @@
 """What a remote store with claims promises: who may load, who may store, what outlives whom."""
 
+import asyncio
 from functools import partial
 
-from acache.protocols import BUSY, FENCED, FOUND, GRANTED, ClaimKind, Leases, digest
+from acache.protocols import BUSY, FENCED, FOUND, GRANTED, ClaimKind, Item, Leases, Prompt, digest
 from acache.testing.contracts._clients import lease_law
 from acache.testing.contracts._remote_bytes import RemoteBytes
 
@@ -249,6 +250,22 @@ class RemoteLeases(RemoteBytes):
         await self.a.fence([], [name], A, ttl=30, message=None)
         assert await self.read("same") == b"entry"
         assert (await self.b.lease(name, B, ttl=30, seen=digest(b"entry"))).kind is GRANTED
+
+    @lease_law
+    async def test_a_prompt_store_tells_what_a_peek_returns(self) -> None:
+        """At most once, also who asks while another answer is on its way."""
+        store = self.a
+        if not isinstance(store, Prompt):
+            return
+        key, tag = self.name("k"), self.name("t")
+        await store.put([Item(key=key, data=b"1", ttl=60)], message=None)
+        [version] = await store.versions([tag], ttl=60)
+        told: list[asyncio.Future[list[bytes | None]]] = []
+        for _ in range(3):
+            told.append(asyncio.get_running_loop().create_future())
+            store.ask([key, self.name("l")], [tag], told[-1])
+        for each in told:
+            assert await asyncio.wait_for(each, 10) == [b"1", None, version]
 
     @lease_law
     async def test_no_version_is_made_under_a_fence(self) -> None:
