@@ -8,7 +8,6 @@ from itertools import count
 from time import perf_counter, process_time
 from urllib.parse import urlsplit
 
-import uvloop
 from redis.asyncio import ConnectionPool, Redis
 
 from acache import Cache
@@ -18,25 +17,21 @@ from acache.clock import SYSTEM_CLOCK
 from acache.codecs import MsgpackCodec
 from acache_redis import RedisStore
 from benchmarks import _measure as measure
+from benchmarks._readers import KEYS, user
 from benchmarks._table import Row
 
 SUITE = "redis"
-KEYS = 1_000
 READERS = 100
 Users = dict[str, int | str]
 Work = Callable[[int], Awaitable[object]]
 
 
-def user(user_id: int) -> Users:
-    """Return a row of ten fields."""
-    return {"id": user_id, "name": f"user {user_id}", **{f"field{n}": n * 1_000 for n in range(8)}}
-
-
 async def run(url: str, rounds: int) -> list[Row]:
     """Return all rows."""
     rows = await operations(url, rounds)
-    rows += await asyncio.to_thread(under_uvloop, url, rounds)
-    return rows + await layers(url, rounds) + await sizes(url)
+    for readers in (1, READERS):
+        rows += await layers(url, rounds, readers)
+    return rows + await sizes(url)
 
 
 # --- misses and sets, and what they cost the server -------------------------------------------------
@@ -145,82 +140,40 @@ async def operations(url: str, rounds: int) -> list[Row]:
     return rows
 
 
-# --- uvloop -----------------------------------------------------------------------------------------
-
-
-def under_uvloop(url: str, rounds: int) -> list[Row]:
-    """Measure hits against the bare client on uvloop; runs in a thread, beside a loop that only waits."""
-
-    async def measured() -> list[Row]:
-        pool = ConnectionPool.from_url(url, max_connections=2 * READERS)
-        bare = Redis(connection_pool=pool)
-        await bare.set("bare", repr(user(1)))
-        rows = []
-        async with Cache(RedisStore(url), namespace="uvloop") as cache:
-
-            @cache.cached("user:{user_id}", ttl=300)
-            async def read(user_id: int) -> Users:
-                return user(user_id)
-
-            for number in range(KEYS):
-                await read(number)
-            numbers = count()
-            works: dict[str, Work] = {
-                "acache": lambda number: read(number % KEYS),
-                "bare": lambda _: bare.get("bare"),
-            }
-            for callers, each in ((1, 1_000), (READERS, 30)):
-                runs = {
-                    name: Together(work, bare, callers=callers, each=each, numbers=numbers)
-                    for name, work in works.items()
-                }
-                for run in runs.values():
-                    await run()
-                times = await measure.interleaved(runs, rounds)
-                what = f"under uvloop, {callers} reader{'s' if callers > 1 else ''}"
-                rows += [measure.row(SUITE, f"{what}: {name}", wall, "µs") for name, wall in times.items()]
-                ratio, spread = measure.ratios(times["bare"], times["acache"])
-                rows.append(Row(suite=SUITE, name=f"{what} vs bare", value=ratio, unit="×", spread=spread))
-        await bare.aclose()
-        await pool.aclose()
-        return rows
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(measured())
-
-
 # --- layers -----------------------------------------------------------------------------------------
 
 
-async def layers(url: str, rounds: int) -> list[Row]:
-    """Say where the client's processor time of a hit goes, a hundred readers at a time."""
+async def layers(url: str, rounds: int, readers: int) -> list[Row]:
+    """Say where the client's processor time of a hit goes, with so many *readers* at a time."""
     async with Cache(RedisStore(url), namespace="layers") as cache:
 
         @cache.cached("user:{user_id}", ttl=300)
         async def read(user_id: int) -> Users:
             return user(user_id)
 
-        for number in range(READERS):
+        for number in range(readers):
             await read(number)
-        keys = [f"layers:{{user:{number}}}" for number in range(READERS)]
+        keys = [f"layers:{{user:{number}}}" for number in range(readers)]
         store = RedisStore(url)
         found = await store.get_many(keys)
         packer = Packer(MsgpackCodec(), Sealer("layers", max_bytes=2**24), SYSTEM_CLOCK)
         pairs = [(f"user:{number}", data) for number, data in enumerate(found) if data is not None]
-        assert len(pairs) == READERS
+        assert len(pairs) == readers
         stored = [packer.open(key, data) for key, data in pairs]
-        turns = 20
+        turns = 2_000 // readers
+
+        async def together(work: Work) -> None:
+            for _ in range(turns):
+                await (work(0) if readers == 1 else asyncio.gather(*map(work, range(readers))))
+
+        async def nothing(_: int) -> None:
+            await asyncio.sleep(0)
 
         async def whole() -> None:
-            for _ in range(turns):
-                await asyncio.gather(*map(read, range(READERS)))
+            await together(read)
 
         async def tasks() -> None:
-            async def nothing(_: int) -> None:
-                await asyncio.sleep(0)
-
-            for _ in range(turns):
-                await asyncio.gather(*map(nothing, range(READERS)))
+            await together(nothing)
 
         async def fetched() -> None:
             for _ in range(turns):
@@ -237,21 +190,22 @@ async def layers(url: str, rounds: int) -> list[Row]:
                     packer.value(each, Users)
 
         works = {"whole": whole, "tasks": tasks, "fetched": fetched, "opened": opened, "decoded": decoded}
-        runs = {name: measure.Busy(work, turns * READERS) for name, work in works.items()}
+        runs = {name: measure.Busy(work, turns * readers) for name, work in works.items()}
         times = await measure.interleaved(runs, rounds)
         await store.aclose()
     cost = {name: measure.median(each) * 1e6 for name, each in times.items()}
+    among = "" if readers > 1 else ", one reader"
     rest = cost["whole"] - sum(each for name, each in cost.items() if name != "whole")
     named = {
-        "the reader's own task": cost["tasks"],
+        "the readers' own tasks": cost["tasks"],
         "key, coalescing, batching, judging": rest,
-        "client, protocol, socket (MGET of 100)": cost["fetched"],
+        "client, protocol, socket (one MGET)": cost["fetched"],
         "envelope: checksum, times, stamps": cost["opened"],
         "codec: MessagePack of ten fields": cost["decoded"],
         "all of it": cost["whole"],
     }
     return [
-        Row(suite=SUITE, name=f"layer of a hit: {name}", value=value, unit="µs")
+        Row(suite=SUITE, name=f"layer of a hit{among}: {name}", value=value, unit="µs")
         for name, value in named.items()
     ]
 

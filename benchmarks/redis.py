@@ -3,34 +3,26 @@
 import argparse
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import perf_counter, process_time
 from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 
 from acache import Cache
 from acache_redis import RedisStore
+from benchmarks import _elsewhere, _remote_costs
 from benchmarks import _measure as measure
-from benchmarks import _remote_costs
+from benchmarks._readers import KEYS, READERS, Read, Readers, user
 from benchmarks._server import valkey
 from benchmarks._table import Row, at_least
 
 SUITE = "redis"
-KEYS = 1_000  # distinct, spread over all readers
-READERS = (1, 10, 100, 1_000)
 TARGETS = {
     "bare": {1: 1.0, 10: 4.0, 100: 9.0, 1_000: 12.0},
     "cashews": {1: 2.5, 10: 8.0, 100: 20.0},
     "aiocache": {1: 1.3, 10: 5.0, 100: 11.0},
 }
-Read = Callable[[int], Awaitable[object]]
-
-
-def user(user_id: int) -> dict[str, int | str]:
-    """Return a row of ten fields."""
-    return {"id": user_id, "name": f"user {user_id}", **{f"field{n}": n * 1_000 for n in range(8)}}
 
 
 async def run(options: argparse.Namespace) -> list[Row]:
@@ -41,7 +33,9 @@ async def run(options: argparse.Namespace) -> list[Row]:
             rows = [row for count in READERS for row in await hits(reads, count, options.rounds)]
         rows += await near_hits(server.url, options.rounds)
         rows += await tagged_hits(server.url, options.rounds)
-        return rows + await _remote_costs.run(server.url, options.rounds)
+        rows += await asyncio.to_thread(_elsewhere.under_uvloop, server.url, options.rounds)
+        rows += await _remote_costs.run(server.url, options.rounds)
+    return rows + await _elsewhere.on_a_cluster(options.rounds)
 
 
 @asynccontextmanager
@@ -85,29 +79,6 @@ async def contestants(url: str) -> AsyncIterator[dict[str, Read]]:
     await theirs.cache.close()
     await bare.aclose()
     await pool.aclose()
-
-
-class Readers:
-    """A number of concurrent readers of one contestant; keeps CPU seconds beside wall seconds."""
-
-    def __init__(self, read: Read, count: int, reads: int) -> None:
-        """Share *reads* reads between *count* readers."""
-        self._read = read
-        self._count = count
-        self._each = max(1, reads // count)
-        self.cpu: list[float] = []
-
-    async def __call__(self) -> float:
-        """Return the wall seconds of a read."""
-        began, cpu = perf_counter(), process_time()
-        await asyncio.gather(*(self._reader(number) for number in range(self._count)))
-        total = self._count * self._each
-        self.cpu.append((process_time() - cpu) / total)
-        return (perf_counter() - began) / total
-
-    async def _reader(self, number: int) -> None:
-        for turn in range(self._each):
-            await self._read((number + turn * self._count) % KEYS)
 
 
 async def hits(reads: dict[str, Read], count: int, rounds: int) -> list[Row]:

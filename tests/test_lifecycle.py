@@ -403,6 +403,7 @@ def test_after_a_fork_parent_and_child_go_on_each_for_itself():
             return one, two, [cache._engine.process.draw() for _ in range(3)]
 
         async def fork_inside():
+            asyncio.get_running_loop().slow_callback_duration = 60  # a fork takes as long as it takes
             before = await get(1)
             waiting = asyncio.create_task(cache.get_or_load("slow", lambda: asyncio.sleep(0.2, "slow"), ttl=60))
             await asyncio.sleep(0)

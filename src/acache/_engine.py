@@ -12,6 +12,7 @@ from typing import Any, Final
 from acache._authority import Authority, Finder
 from acache._changes import Changes
 from acache._entry import Entry
+from acache._keys import LONGEST_READABLE, finish
 from acache._parts import PART, parts, together
 from acache._patience import Patience
 from acache._policy import EARLY, FRESH, GRACE, HELD, MISS, STALE, Policy, Verdict, decide, unique

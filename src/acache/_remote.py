@@ -212,10 +212,10 @@ class Remote:
 
     def failed(self, operation: str, error: Exception) -> None:
         """Note that there was none, and why; one server of several that is away is not the whole store."""
-        partly = isinstance(error, PartlyUnavailable)
-        if not partly or error.asked:
+        partly = error if isinstance(error, PartlyUnavailable) else None
+        if partly is None or partly.asked:
             self._process.emit(StoreFailed(operation=operation, error=type(error).__name__, cause=error))
-        if partly:
+        if partly is not None:
             self.breaker.gave_up()
         elif self.breaker.failed(self._process.clock.monotonic()):
             self._process.emit(BreakerChanged(open=True))

@@ -254,8 +254,8 @@ class RemoteLeases(RemoteBytes):
     @lease_law
     async def test_a_prompt_store_tells_what_a_peek_returns(self) -> None:
         """At most once, also who asks while another answer is on its way."""
-        store = self.a
-        if not isinstance(store, Prompt):
+        store, prompt = self.a, self.b
+        if not isinstance(prompt, Prompt):
             return
         key, tag = self.name("k"), self.name("t")
         await store.put([Item(key=key, data=b"1", ttl=60)], message=None)
@@ -263,7 +263,7 @@ class RemoteLeases(RemoteBytes):
         told: list[asyncio.Future[list[bytes | None]]] = []
         for _ in range(3):
             told.append(asyncio.get_running_loop().create_future())
-            store.ask([key, self.name("l")], [tag], told[-1])
+            prompt.ask([key, self.name("l")], [tag], told[-1])
         for each in told:
             assert await asyncio.wait_for(each, 10) == [b"1", None, version]
 
