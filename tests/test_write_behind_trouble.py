@@ -121,6 +121,34 @@ async def test_writers_that_wait_for_room_are_told_when_it_closes(real, table, t
 
 
 @pytest.mark.asyncio
+async def test_a_write_that_came_while_the_journal_was_read_is_refused_if_it_closed_meanwhile(
+    real, table, turn
+):
+    class Slow(MemoryJournal):
+        gate = asyncio.Event()
+
+        async def last(self):
+            await self.gate.wait()
+            return await super().last()
+
+    journal = Slow()
+    rows = behind(real, table, journal=journal)
+    writing = asyncio.create_task(rows.put(1, "a"))
+    await turn()
+    closing = asyncio.create_task(rows.aclose(timeout=0))
+    await turn()
+    journal.gate.set()
+    await closing
+    for refused in (writing, rows.put(2, "b")):
+        with pytest.raises(CacheClosed):
+            await refused
+    async with rows:
+        await rows.put(3, "c")
+    assert table.rows == {3: "c"}
+    await real.aclose()
+
+
+@pytest.mark.asyncio
 async def test_a_journal_that_could_not_be_read_is_read_again_at_the_next_call(real, table):
     class Away(MemoryJournal):
         away = True

@@ -15,7 +15,7 @@ from acache._overlay import Standing
 from acache._process import Process, log
 from acache.errors import SourceRefused
 from acache.events import BatchFlushed, FlushFailed, WriteBuried, WriteRefused
-from acache.protocols import Saved, WritableSource
+from acache.protocols import Saved, WritableSource, Write
 
 FIRST_PAUSE: Final = 0.05  # seconds after a failure, doubled up to the last, each with jitter
 LAST_PAUSE: Final = 5.0
@@ -75,7 +75,7 @@ class Supply(Protocol):
 class Flusher:
     """One task that flushes what its supply gives."""
 
-    __slots__ = ("_drop", "_pace", "_process", "_source", "_supply", "_versioned", "retrying")
+    __slots__ = ("_drop", "_pace", "_process", "_source", "_supply", "_value", "_versioned", "retrying")
 
     def __init__(
         self,
@@ -84,13 +84,15 @@ class Flusher:
         source: WritableSource[Any, Any],
         pace: Pace,
         *,
+        value: Callable[[Write], Any],
         drop: Drop,
     ) -> None:
-        """Flush to *source*; *drop* makes the cache forget what may be older."""
+        """Flush to *source* the *value* of each write; *drop* makes the cache forget what may be older."""
         self._process = process
         self._supply = supply
         self._source = source
         self._pace = pace
+        self._value = value
         self._drop = drop
         self._versioned = getattr(source, "version_column", None) is not None
         self.retrying = 0  # records whose last attempt failed
@@ -152,7 +154,9 @@ class Flusher:
         return len(batch)
 
     async def _send(self, batch: Sequence[Standing]) -> Saved[Any, Any]:
-        puts = {each.id: each.value for each in batch if each.write.payload is not None}
+        # What was acknowledged, from its bytes: readers of a pending write may have changed its value.
+        value = self._value
+        puts = {each.id: value(each.write) for each in batch if each.write.payload is not None}
         removals = [each.id for each in batch if each.write.payload is None]
         rows: dict[Any, Any] = {}
         refused: list[Any] = []

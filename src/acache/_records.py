@@ -66,13 +66,21 @@ class Records:
                 f"an id of {self._template!r} would not be recovered as it is: name its id_type="
             )
         payload = None if value is None else self._codec.encode(value)
-        if (
-            payload is not None
-            and self._may_differ(value, payload)
-            and not same(self._decode_value(payload), value)
-        ):
+        own = None if payload is None else self._own(value, payload)
+        return Draft(key=key, id=id, value=own, encoded=encoded, payload=payload, tags=tags)
+
+    def _own(self, value: Any, payload: bytes) -> Any:
+        """Return a copy of *value*: its caller may change it once it is written."""
+        if not self._may_differ(value, payload):
+            return cast("Any", value).copy() if type(value) is dict else value
+        recovered = self._decode_value(payload)
+        if not same(recovered, value):
             raise CodecError(f"a value of {self._template!r} would not be recovered as it is: name its type=")
-        return Draft(key=key, id=id, value=value, encoded=encoded, payload=payload, tags=tags)
+        return recovered
+
+    def value(self, write: Write) -> Any:
+        """Return the value of *write*, None for a removal; a new one each time, which nobody else holds."""
+        return None if write.payload is None else self._decode_value(write.payload)
 
     def recovered(self, write: Write, clock: Clock) -> Standing:
         """Return how *write*, read from the journal, stands in the overlay.
@@ -80,7 +88,7 @@ class Records:
         Raises CodecError, and ConfigurationError for a write of another pattern."""
         try:
             id = self._decode_id(write.id)
-            value = None if write.payload is None else self._decode_value(write.payload)
+            value = self.value(write)
         except CodecError as error:
             raise CodecError(
                 f"journal=: a write of {write.key!r} cannot be read back ({error}); it stays in the journal: "

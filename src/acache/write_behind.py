@@ -117,7 +117,9 @@ class WriteBehind(ReadThrough[K, V]):
             )
         else:
             self._backlog = OwnBacklog(process, journal, pace, records, tell=room.look)
-        self._flusher = Flusher(process, self._backlog, self._writable, pace, drop=self._drop)
+        self._flusher = Flusher(
+            process, self._backlog, self._writable, pace, value=records.value, drop=self._drop
+        )
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -145,10 +147,13 @@ class WriteBehind(ReadThrough[K, V]):
                 ended=partial(self._taken, self._room),
             )
             self._started = background.begin(self._recover(background))
-        assert self._started is not None  # noqa: S101 - set above
-        if not self._started.done():
-            await asyncio.shield(self._started)
-        self._started.result()  # an eager task may have failed before anybody could wait for it
+        started = self._started
+        assert started is not None  # noqa: S101 - set above
+        if not started.done():
+            await asyncio.shield(started)
+        started.result()  # an eager task may have failed before anybody could wait for it
+        if self._background is not background:
+            raise CacheClosed("this WriteBehind was closed while its journal was read")
         self._ready_in = loop
         return background
 
@@ -233,7 +238,8 @@ class WriteBehind(ReadThrough[K, V]):
     async def put(self, id: K, value: V) -> None:
         """Write *value*; when this returns the write is in the journal and will reach the source.
 
-        Raises JournalFailed (not acknowledged), BacklogFull, CodecError. If the caller is cancelled
+        What is changed in *value* later is not written. Raises JournalFailed (not acknowledged),
+        BacklogFull, CodecError, CacheClosed if it closes meanwhile. If the caller is cancelled
         the write may or may not have been taken; it is never half done."""
         _refuse_none("put()", value)
         key = self.key(id)
