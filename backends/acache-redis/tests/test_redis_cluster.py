@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -53,6 +53,30 @@ async def test_one_read_is_split_by_node_and_nodes_by_nothing_else(servers):
             assert "cmdstat_evalsha" not in stats
 
 
+def asked(store, keys):
+    """Ask without a task, and return the future that is told."""
+    told = asyncio.get_running_loop().create_future()
+    store.ask(keys, [], told)
+    return told
+
+
+async def test_who_asks_without_a_task_is_told_by_all_nodes_together(servers):
+    keys = [f"shop:{{asked {number}}}" for number in range(100)]
+    async with a_store(servers) as store:
+        assert await asked(store, keys) == [None] * 100, "before it is known who has which slot"
+        await store.set_many([item(key, key.encode()) for key in keys])
+        assert await asked(store, keys) == [key.encode() for key in keys]
+
+
+async def test_who_asks_while_a_store_is_closed_is_told(servers):
+    async with a_store(servers) as store:
+        await store.get_many([KEY])
+        told = [asked(store, [KEY, "shop:{other}", "shop:{third}"]) for _ in range(3)]
+    for each in told:
+        with suppress(StoreUnavailable):
+            assert await asyncio.wait_for(each, 10) == [None] * 3
+
+
 async def test_while_a_slot_is_on_its_way_its_names_are_found_on_either_side(servers):
     keys = [f"shop:{{k}}{number}" for number in range(10)]  # all in one slot
     spare = servers[3]
@@ -65,6 +89,7 @@ async def test_while_a_slot_is_on_its_way_its_names_are_found_on_either_side(ser
         half = [entry_of(key) for key in keys[:5]]
         ask(owner, "MIGRATE", "127.0.0.1", spare.port, "", 0, 5000, "KEYS", *half)
         assert await store.get_many(keys) == stored, "half of them are there, half are here"
+        assert await asked(store, keys) == stored
         await store.set_many([item(keys[9], b"new")])
         stored[9] = b"new"
         assert await store.get_many(keys) == stored

@@ -23,6 +23,11 @@ class Absence:
         """Tell whether *node* is away."""
         return node in self._due
 
+    @property
+    def anybody(self) -> bool:
+        """Whether anybody is away."""
+        return bool(self._due)
+
     def failed(self, node: Node, now: float) -> bool:
         """Note that *node* did not answer; tell whether that is news."""
         news = node not in self._due

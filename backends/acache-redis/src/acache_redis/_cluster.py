@@ -9,7 +9,7 @@ those who want nothing of it no time.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final, cast, final
@@ -19,6 +19,7 @@ from acache.protocols import Reply as Asker
 from acache_redis._absence import Absence
 from acache_redis._dial import Dialer, address_of
 from acache_redis._errands import Away, Calling, Errand, Reading
+from acache_redis._gathering import Gathering, Part
 from acache_redis._lookout import Lookout
 from acache_redis._names import channel_of
 from acache_redis._recent import Recent
@@ -59,6 +60,7 @@ class Cluster:
         self._servers: dict[Node, Server] = {}
         self._closing: set[asyncio.Task[Any]] = set()
         self._reading: set[asyncio.Task[Any]] = set()
+        self._closed = False
         self._absence = Absence()
         self._probing: set[asyncio.Task[None]] = set()
         self._lookout = Lookout(
@@ -84,16 +86,46 @@ class Cluster:
         return await self._run(Reading(names))
 
     def read_for(self, names: Sequence[bytes], reply: Asker) -> None:
-        """Tell *reply* the bytes under *names*, or StoreUnavailable."""
-        task = asyncio.create_task(self.read(names), name="acache-redis read")
+        """Tell *reply* the bytes under *names*, or StoreUnavailable: without a task while all is well."""
+        topology = self.topology
+        if topology is None or self._absence.anybody:
+            self._read_on(self.read(names), reply)
+            return
+        until = asyncio.get_running_loop().time() + self._timeout
+        shares = topology.split(names)
+
+        def whole(found: list[Reply]) -> None:
+            if any(isinstance(each, Exception) for each in found):
+                self._read_on(self._go_on(Reading(names), found, until), reply)
+            elif not reply.done():
+                reply.set_result(found)
+
+        gathering = Gathering(names, len(shares), whole, lambda: not reply.done())
+        for node, places in shares.items():
+            if node is None:
+                gathering.add(places, StoreUnavailable(f"{self._name}: nobody has its slot"))
+            else:
+                server = self.server(node)
+                part = Part(gathering, places, partial(self._note, server))
+                server.read_for([names[place] for place in places], part)
+
+    def _read_on(self, reading: Coroutine[Any, Any, list[Reply]], reply: Asker) -> None:
+        if self._closed:
+            reading.close()
+            reply.set_exception(StoreUnavailable(f"{self._name}: closed meanwhile"))
+            return
+        task = asyncio.create_task(reading, name="acache-redis read")
         self._reading.add(task)
         task.add_done_callback(partial(self._have_read, reply))
 
-    def _have_read(self, reply: Asker, task: asyncio.Task[list[bytes | None]]) -> None:
+    def _have_read(self, reply: Asker, task: asyncio.Task[list[Reply]]) -> None:
         self._reading.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if reply.done():
+            return
         if task.cancelled():
             reply.set_exception(StoreUnavailable(f"{self._name}: closed meanwhile"))
-        elif (error := task.exception()) is not None:
+        elif error is not None:
             reply.set_exception(cast("Exception", error))
         else:
             reply.set_result(task.result())
@@ -106,6 +138,7 @@ class Cluster:
 
     async def close(self) -> None:
         """End what is under way with an error and close the connections."""
+        self._closed = True
         for probe in self._probing:
             probe.cancel()
         if self._probing:
@@ -152,6 +185,11 @@ class Cluster:
         replies: list[Reply] | None = None
         if self.topology is not None:
             replies = await self._attempt(errand, self.topology, {})
+        return await self._go_on(errand, replies, until)
+
+    async def _go_on(self, errand: Errand, replies: list[Reply] | None, until: float) -> list[Reply]:
+        """Return the replies, having tried as long as may be; *replies* are those of a first attempt."""
+        if replies is not None:
             errors = [reply for reply in replies if isinstance(reply, Exception)]
             if all(isinstance(error, Away) for error in errors):
                 return self._without(errand, replies, errors, asked=False) if errors else replies
