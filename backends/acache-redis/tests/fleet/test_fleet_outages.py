@@ -69,8 +69,9 @@ async def test_p5_no_read_fails_while_the_server_is_killed_and_comes_back(near):
                 for _ in range(3):
                     before = reads
                     await until(lambda before=before: reads > before + 200)
+                    opened_before = kinds(told)[BreakerChanged]
                     await asyncio.to_thread(server.kill)
-                    before, opened_before = reads, kinds(told)[BreakerChanged]
+                    before = reads
                     await until(lambda before=before: reads > before + 200)
                     assert kinds(told)[BreakerChanged] > opened_before
                     await asyncio.to_thread(server.start)
