@@ -367,6 +367,29 @@ async def test_a_crash_while_a_write_is_buried_does_not_bring_back_what_it_repla
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("buried", [False, True])
+async def test_a_crash_while_a_write_is_buried_leaves_nothing_of_it_in_the_cache(real, table, buried):
+    class Crashing(MemoryJournal):
+        steps = 0
+
+        async def bury(self, write, error):
+            if buried:
+                await super().bury(write, error)
+            self.steps += 1
+            raise JournalFailed("the power went")
+
+    journal = Crashing()
+    rows = behind(real, table, journal=journal)
+    await rows.put(1, "bad")
+    while not journal.steps:
+        await asyncio.sleep(0)
+    await rows.aclose(timeout=0)
+    assert [letter.key async for letter in journal.dead()] == (["row:1"] if buried else [])
+    assert await real.get("row:1") is None
+    await real.aclose()
+
+
+@pytest.mark.asyncio
 async def test_requeueing_is_refused_once_something_newer_was_flushed(real, table):
     async with behind(real, table) as rows:
         await rows.put(1, "bad")

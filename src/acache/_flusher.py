@@ -187,8 +187,11 @@ class Flusher:
 
     async def _bury(self, standing: Standing, error: Exception) -> None:
         key = standing.write.key
-        await self._supply.bury(standing, f"{type(error).__name__}: {error}")
         standing.receipt = None  # the cache may hold the refused value: nothing of it is spared
+        # Before, for nobody knows of it if we are killed in between; after, for others may have found it
+        # pending and cached it meanwhile.
+        await self._drop([standing], Saved())
+        await self._supply.bury(standing, f"{type(error).__name__}: {error}")
         await self._drop([standing], Saved())
         await self._supply.leave(standing)
         log.error("a write of %r was refused by the source and is a dead letter", key)
