@@ -5,7 +5,7 @@ import contextvars
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from random import Random
 from textwrap import dedent
 
@@ -15,6 +15,7 @@ from acache import MISSING, Cache, MemoryStore
 from acache._writing import Fence
 from acache.errors import CacheClosed, CacheError, LoadCancelled, NoRunningLoop, WrongLoop
 from acache.testing import ManualClock
+from acache.testing.remote import PromptRemote
 
 module_level = Cache("memory://")
 
@@ -33,6 +34,36 @@ def test_a_module_level_cache_serves_one_loop_after_another():
         return [await square(3), await module_level.get("square:3"), square.stats().loads]
 
     assert [asyncio.run(main()) for _ in range(3)] == [[9, 9, 1]] * 3
+
+
+class Silent(PromptRemote):
+    listen = None
+
+
+def test_an_answer_that_comes_in_a_loop_that_was_left_holds_nobody_up():
+    slow, first, second = Silent(), asyncio.new_event_loop(), asyncio.new_event_loop()
+    cache = Cache(slow)
+
+    async def read():
+        async with asyncio.timeout(5):
+            return await cache.get("k", default="nothing")
+
+    async def begin():
+        reading = asyncio.create_task(read())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return reading
+
+    async def end(reading):
+        return await reading
+
+    with closing(first), closing(second):
+        slow.network.delays = {"peek": 0.01}
+        reading = first.run_until_complete(begin())
+        assert second.run_until_complete(read()) == "nothing"
+        assert first.run_until_complete(end(reading)) == "nothing"
+        assert second.run_until_complete(read()) == "nothing"
+        second.run_until_complete(cache.aclose())
 
 
 def test_what_an_ended_loop_left_behind_is_forgotten():

@@ -133,7 +133,8 @@ class Looks:
         return looked
 
     def _depart_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._departs:
+        # What is answered in a loop that the cache has left does not speak for the one that it is in.
+        if not self._departs and loop is self._process.loop:
             self._departs = True
             loop.call_soon(self._depart, loop)
 
