@@ -132,9 +132,9 @@ def test_an_error_that_the_cancellation_became_comes_out_as_it_is():
     simulated(scenario)
 
 
-def test_closed_it_has_no_timer_in_the_loop():
+def test_closed_it_has_expired_what_was_left_and_has_no_timer_in_the_loop():
     async def scenario(deadlines, loop):
-        with Deadline(deadlines, 60):
+        with pytest.raises(TimeoutError), Deadline(deadlines, 60):
             deadlines.close()
             await asyncio.sleep(0)
         assert all(handle.cancelled() for handle in loop._scheduled)

@@ -9,7 +9,17 @@ import asyncio
 from contextvars import Context
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
+
+
+class Expiring(Protocol):
+    """What has a time by which it is over."""
+
+    at: float  # of the loop's clock
+
+    def expire(self) -> None:
+        """End: the time is up."""
+        ...
 
 
 class Deadline:
@@ -61,18 +71,18 @@ class Deadlines:
         """Have none. The timer runs in *context*: it must not hold on to that of a load."""
         self._loop = loop
         self._context = context
-        self._lines: dict[float, dict[Deadline, None]] = {}  # by their length; none is empty
+        self._lines: dict[float, dict[Expiring, None]] = {}  # by their length; none is empty
         self._timer: asyncio.TimerHandle | None = None
         self._wakes = inf
 
-    def add(self, deadline: Deadline, limit: float) -> None:
+    def add(self, deadline: Expiring, limit: float) -> None:
         """Expire *deadline* in *limit* seconds, unless it leaves before."""
         deadline.at = self._loop.time() + limit
         self._lines.setdefault(limit, {})[deadline] = None
         if deadline.at < self._wakes:
             self._set(deadline.at)
 
-    def leave(self, deadline: Deadline, limit: float) -> None:
+    def leave(self, deadline: Expiring, limit: float) -> None:
         """Forget *deadline*, which has not expired."""
         line = self._lines[limit]
         del line[deadline]
@@ -80,13 +90,20 @@ class Deadlines:
             del self._lines[limit]
 
     def close(self) -> None:
-        """Stop the timer."""
+        """Expire at once what is left: its time will not come."""
+        self._stop()
+        for limit, line in list(self._lines.items()):
+            for deadline in list(line):
+                self.leave(deadline, limit)
+                deadline.expire()
+
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._wakes = None, inf
 
     def _set(self, at: float) -> None:
-        self.close()
+        self._stop()
         self._wakes = at
         self._timer = self._loop.call_at(at, self._expire, context=self._context)
 

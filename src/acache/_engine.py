@@ -59,7 +59,9 @@ class Engine:
                         self._verify(key, found.entry, call)
                     return found.value
                 process.enter()  # it may have been closed meanwhile
-                entry, verdict = found.entry if found.trusted else entry, found.verdict
+                # Judged again: what was near may have been invalidated meanwhile.
+                entry = found.entry if found.trusted else self.judge(key, call.policy)[0]
+                verdict = found.verdict
             if verdict is not MISS and verdict is not GRACE:
                 assert entry is not None  # noqa: S101 - only a miss has none
                 inline = self.serve(key, call, entry, verdict, found)
@@ -350,11 +352,13 @@ class Engine:
         process.enter()
         found: dict[str, Any] = {}
         while True:
-            mark = process.drops.mark
+            mark, heard = process.drops.mark, process.near.ledger.mark
             flights: dict[str, tuple[float | None, CacheFlight]] = {}
             inline: dict[str, CacheFlight] = {}
             judged = {key: self.judge(key, shared.policy) for key in keys}
             looked = await self._look_for(judged, shared.policy, call_of)
+            if heard != process.near.ledger.mark:  # nobody may be given later what was invalidated meanwhile
+                judged = {key: self.judge(key, shared.policy) for key in judged}
             for key, near in judged.items():
                 seen = looked.get(key)
                 if seen is not None and seen.verdict is FRESH:
@@ -491,7 +495,7 @@ class Engine:
         process = self.process
         if process.close():
             await process.background.aclose()
+            process.deadlines.close()  # no load is left, only those who wait for an answer
             await self.authority.aclose()
             await process.background.aclose()
-            process.deadlines.close()
         process.loop = None

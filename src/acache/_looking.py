@@ -81,6 +81,7 @@ class Looks:
         self._filling: Looked | None = None  # can be joined until it is sent
         self._departs = False  # what fills leaves soon
         process.moved.append(self._moved)
+        process.ending.append(self._leave)
 
     def _moved(self) -> None:
         self._filling = None
@@ -122,14 +123,15 @@ class Looks:
 
     def _begin(self) -> Looked:
         process = self._process
-        near, loop = process.near, process.loop
-        assert loop is not None  # noqa: S101 - who asks has entered
-        if self._filling is not None:
-            self._send(self._filling)  # full
-        held = near.versions_at(process.clock.monotonic())
-        looked = Looked(loop, self._space, since=process.drops.mark, mark=near.ledger.mark, held=held)
-        self._filling = looked
-        self._depart_soon(loop)
+        loop = process.enter()  # who looks once more may find it closed meanwhile
+        self._leave()  # full
+        looked = self._filling  # begun by who was told of what came of that, if tasks begin eagerly
+        if looked is None:
+            near = process.near
+            held = near.versions_at(process.clock.monotonic())
+            looked = Looked(loop, self._space, since=process.drops.mark, mark=near.ledger.mark, held=held)
+            self._filling = looked
+            self._depart_soon(loop)
         return looked
 
     def _depart_soon(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -142,6 +144,9 @@ class Looks:
         if loop is not self._process.loop:
             return  # the cache has moved to another one meanwhile
         self._departs = False
+        self._leave()
+
+    def _leave(self) -> None:
         looked, self._filling = self._filling, None
         if looked is not None:
             self._send(looked)

@@ -162,6 +162,7 @@ class Process:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pid = os.getpid()
         self.moved: list[Callable[[], object]] = []  # told when another loop takes over
+        self.ending: list[Callable[[], object]] = []  # told when the cache closes, in its loop
         self.retry_at: dict[str, float] = {}
         self.misses: dict[str, str] = {}  # why the last reads missed, for explain
 
@@ -229,6 +230,8 @@ class Process:
         self.near.trusted_until = -inf
         if here:
             self.loads.close()
+            for ending in self.ending:
+                ending()
         return here
 
     def load_context(self) -> contextvars.Context:

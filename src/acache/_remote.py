@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
+from math import inf
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar, cast, final
 
 from acache._breaker import Breaker
+from acache._deadlines import Deadlines
 from acache._process import Process
 from acache.errors import PartlyUnavailable, StoreUnavailable
 from acache.events import BreakerChanged, StoreFailed
@@ -49,6 +51,7 @@ class Remote:
         self.breaker = Breaker()
         self._process = process
         self._net = float(getattr(store, "timeout", TIMEOUT)) * MARGIN
+        process.moved.append(self.breaker.gave_up)  # a probe that another loop had under way
 
     # --- names ---
 
@@ -93,8 +96,11 @@ class Remote:
             task = process.background.start(self._peek_and_tell(keys, tags, answered))
             task.add_done_callback(partial(_tell_of_cancelling, answered))
         elif self.breaker.allows(process.clock.monotonic()):
-            reply = _Reply(self, keys, tags, answered, wanted)
-            prompt.ask(self.names(keys), self.names(tags), reply)
+            reply = _Reply(self, keys, tags, answered, wanted, process.deadlines, self._net)
+            try:
+                prompt.ask(self.names(keys), self.names(tags), reply)
+            except Exception as error:  # noqa: BLE001 - the border: a plugin's mistake
+                reply.set_exception(error)
         else:
             answered(None)
 
@@ -204,6 +210,13 @@ class Remote:
         self.succeeded()
         return answer
 
+    def failed_to_read(self, error: Exception) -> None:
+        """Note that a read got no answer, which is no failure of a store that is being closed."""
+        if self._process.closed:
+            self.breaker.gave_up()
+        else:
+            self.failed("peek", error)
+
     def succeeded(self) -> None:
         """Note an answer."""
         if self.breaker.succeeded():
@@ -223,9 +236,9 @@ class Remote:
 
 @final
 class _Reply:
-    """The other end of one prompt request."""
+    """The other end of one prompt request: told once, by the store or by its own time."""
 
-    __slots__ = ("_answered", "_keys", "_remote", "_tags", "_wanted")
+    __slots__ = ("_answered", "_deadlines", "_keys", "_limit", "_remote", "_tags", "_wanted", "at")
 
     def __init__(
         self,
@@ -234,15 +247,25 @@ class _Reply:
         tags: Sequence[str],
         answered: Callable[[Peeked | None], None],
         wanted: Callable[[], bool],
+        deadlines: Deadlines,
+        limit: float,
     ) -> None:
         self._remote = remote
         self._keys = keys
         self._tags = tags
-        self._answered = answered
+        self._answered: Callable[[Peeked | None], None] | None = answered
         self._wanted = wanted
+        self._deadlines = deadlines
+        self._limit = limit
+        self.at = inf
+        deadlines.add(self, limit)
 
     def done(self) -> bool:
-        return not self._wanted()
+        # Who asks will not tell it then, and nobody comes to want it later.
+        if self._answered is not None and not self._wanted():
+            self._end()
+            self._remote.breaker.gave_up()
+        return self._answered is None
 
     def set_result(self, found: list[bytes | None], /) -> None:
         count = len(self._keys)
@@ -251,12 +274,32 @@ class _Reply:
         except Exception as error:  # noqa: BLE001 - the border: whatever a foreign store answers
             self.set_exception(error)
             return
-        self._remote.succeeded()
-        self._answered(peeked)
+        tell = self._end()
+        if tell is not None:
+            self._remote.succeeded()
+            tell(peeked)
 
     def set_exception(self, error: Exception, /) -> None:
-        self._remote.failed("peek", error)
-        self._answered(None)
+        tell = self._end()
+        if tell is not None:
+            self._remote.failed_to_read(error)
+            tell(None)
+
+    def expire(self) -> None:
+        """End: the store kept silent for too long, or the cache closes."""
+        tell, self._answered = self._answered, None
+        if tell is not None and self._wanted():
+            self._remote.failed_to_read(TimeoutError(f"no answer within {self._limit:g} s"))
+            tell(None)
+        elif tell is not None:
+            self._remote.breaker.gave_up()
+
+    def _end(self) -> Callable[[Peeked | None], None] | None:
+        """Return who is to be told; None if that was done."""
+        tell, self._answered = self._answered, None
+        if tell is not None:
+            self._deadlines.leave(self, self._limit)
+        return tell
 
 
 def _tell_of_cancelling(answered: Callable[[Peeked | None], None], task: asyncio.Task[None]) -> None:

@@ -124,6 +124,8 @@ class Cluster:
         if reply.done():
             return
         if task.cancelled():
+            if reply.done():  # as when the loop ends
+                return
             reply.set_exception(StoreUnavailable(f"{self._name}: closed meanwhile"))
         elif error is not None:
             reply.set_exception(cast("Exception", error))
