@@ -59,7 +59,7 @@ async def test_writes_that_share_a_transaction_share_its_statements(tmp_path):
 
 @pytest.mark.asyncio
 async def test_a_write_for_which_there_is_no_room_harms_none_that_shares_its_transaction(tmp_path):
-    def check(size, cursor):
+    def check(size, added, cursor):
         if size > 1000:
             raise JournalFailed("no room")
 

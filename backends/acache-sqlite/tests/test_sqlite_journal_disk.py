@@ -7,6 +7,7 @@ import subprocess
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from journal_files import files, pending
@@ -72,6 +73,25 @@ async def test_a_disk_that_is_nearly_full_takes_no_writes_and_still_forgets(tmp_
         assert await pending(journal) == []
         [letter] = [letter async for letter in journal.dead()]
         await journal.discard(letter)
+
+
+@pytest.mark.asyncio
+async def test_writes_that_share_a_transaction_do_not_fill_the_spare_room_together(tmp_path, monkeypatch):
+    spare, room, size = 10**9, 25_000, 10_000
+    disk = os.statvfs(tmp_path)
+    async with aclosing(SQLiteJournal(tmp_path, spare=spare)) as journal:
+        await journal.append([write("old", 1)])
+        free = SimpleNamespace(f_bavail=spare + room, f_frsize=1, f_bsize=disk.f_bsize)
+        monkeypatch.setattr(os, "statvfs", lambda _: free)
+        big = [replace(write(f"k{number}", number), payload=b"x" * size) for number in range(2, 8)]
+        first, between, *others = (journal.append([each]) for each in big)
+        outcomes = await asyncio.gather(
+            first, journal.acknowledge({"old": 1}), between, *others, return_exceptions=True
+        )
+        taken = [outcome for outcome in outcomes if outcome is None]
+        assert len(taken) == 3  # one is another's acknowledgement
+        assert all(isinstance(outcome, JournalFailed) for outcome in outcomes if outcome is not None)
+        assert await pending(journal) == [("k2", 2), ("k3", 3)]
 
 
 @contextmanager

@@ -78,13 +78,14 @@ class JournalFolder:
             finally:
                 door.release()
 
-    def check_room(self, size: int, cursor: sqlite3.Cursor, *, spare: int) -> None:
+    def check_room(self, size: int, added: int, cursor: sqlite3.Cursor, *, spare: int) -> None:
         """Raise `JournalFailed` unless the disk has *spare* bytes beside *size*.
 
+        *added* are those of the transaction so far, which the disk does not know of yet.
         Where it has not, files that hold room left by what was flushed still take writes, which then go
         there, down to half of *spare*: a log that is being rewound takes room for a while."""
         disk = os.statvfs(self.path)
-        free = disk.f_bavail * disk.f_frsize
+        free = disk.f_bavail * disk.f_frsize - added
         if free - size >= spare:
             return
         if free < spare // 2 or _journal_file.reusable(cursor) < 2 * size + _SLACK:

@@ -13,11 +13,11 @@ from acache.errors import JournalFailed
 from acache.protocols import DeadLetter, Write
 from acache_sqlite._journal_file import FIELDS, Row, raise_mark
 
-Job = Callable[[sqlite3.Cursor], None]
-"""A part of a transaction. May raise `JournalFailed` before it changed anything: only it failed then."""
+Other = Callable[[sqlite3.Cursor], None]
+"""What adds nothing. May raise `JournalFailed` before it changed anything: only it failed then."""
 
-Check = Callable[[int, sqlite3.Cursor], None]
-"""Raises `JournalFailed` where there is no room for so many bytes."""
+Check = Callable[[int, int, sqlite3.Cursor], None]
+"""Raises `JournalFailed` where there is no room for so many bytes after so many of the transaction."""
 
 _CHUNK = 100  # rows of a statement; SQLite takes 32,766 parameters, and had taken 999 before 3.32
 
@@ -27,17 +27,19 @@ class Append:
 
     __slots__ = ("check", "rows")
 
-    def __init__(self, rows: Sequence[Row], *, check: Check = lambda _size, _cursor: None) -> None:
+    def __init__(self, rows: Sequence[Row], *, check: Check) -> None:
         """Add *rows*, at least one."""
         self.rows = rows
         self.check = check
 
-    def __call__(self, cursor: sqlite3.Cursor) -> None:
-        """Do it."""
+    def do(self, cursor: sqlite3.Cursor, *, added: int) -> int:
+        """Do it after *added* bytes of the same transaction; return how many there are now."""
         rows = self.rows
-        self.check(sum(len(row[0]) + len(row[2]) + len(row[3] or b"") + len(row[4]) for row in rows), cursor)
+        size = sum(len(row[0]) + len(row[2]) + len(row[3] or b"") + len(row[4]) for row in rows)
+        self.check(size, added, cursor)
         _in_chunks(cursor, "INSERT OR REPLACE INTO pending VALUES {}", rows)
         raise_mark(cursor, max(row[1] for row in rows))
+        return added + size
 
     @classmethod
     def joined(cls, jobs: Sequence["Append"]) -> "Append":
@@ -45,7 +47,11 @@ class Append:
         return cls([row for job in jobs for row in job.rows], check=jobs[0].check)
 
 
-def acknowledge(flushed: Mapping[str, int]) -> Job:
+Job = Append | Other
+"""A part of a transaction."""
+
+
+def acknowledge(flushed: Mapping[str, int]) -> Other:
     """Forget, per key, what is pending up to a number, and note it for the dead letters of the key."""
     numbers = list(flushed.items())
 
@@ -78,7 +84,7 @@ def _in_chunks(cursor: sqlite3.Cursor, text: str, rows: Sequence[tuple[object, .
         cursor.execute(text.format(",".join([place] * len(some))), list(chain.from_iterable(some)))
 
 
-def bury(write: Write, error: str, *, now: float) -> Job:
+def bury(write: Write, error: str, *, now: float) -> Other:
     """Move a pending write to the dead letters; one that is not pending has been flushed past."""
     key, sequence = write.key, write.sequence
 
@@ -94,7 +100,7 @@ def bury(write: Write, error: str, *, now: float) -> Job:
     return job
 
 
-def revive(letter: DeadLetter) -> Job:
+def revive(letter: DeadLetter) -> Other:
     """Move a dead letter back, unless a newer write of its key was acknowledged."""
     place = letter.key, letter.write.sequence
 
@@ -115,7 +121,7 @@ def revive(letter: DeadLetter) -> Job:
     return job
 
 
-def discard(letter: DeadLetter) -> Job:
+def discard(letter: DeadLetter) -> Other:
     """Delete a dead letter."""
 
     def job(cursor: sqlite3.Cursor) -> None:
@@ -143,12 +149,10 @@ def write(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Exception
 
 
 def _together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Exception | None]:
-    outcomes: list[Exception | None] = []
     cursor = connection.cursor()
     cursor.execute("BEGIN IMMEDIATE")
     try:
-        for _, some in groupby(jobs, key=lambda job: isinstance(job, Append)):
-            outcomes += _done(cursor, list(some))
+        outcomes = _done(cursor, jobs)
         cursor.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):  # some errors end the transaction by themselves
@@ -158,20 +162,27 @@ def _together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Excep
 
 
 def _done(cursor: sqlite3.Cursor, jobs: Sequence[Job]) -> list[Exception | None]:
-    """Do *jobs*, of one kind: appends at once if none is refused, everything else one by one."""
-    appends = [job for job in jobs if isinstance(job, Append)]
-    if len(appends) > 1:
-        with suppress(JournalFailed):  # there is room for none, or not for all
-            Append.joined(appends)(cursor)
-            return [None] * len(appends)
+    """Do *jobs* in their order: appends that follow one another at once, where there is room for all."""
     outcomes: list[Exception | None] = []
-    for job in jobs:
-        try:
-            job(cursor)
-        except JournalFailed as refusal:
-            outcomes.append(refusal)
-        else:
-            outcomes.append(None)
+    added = 0
+    for _, some in groupby(jobs, key=lambda job: isinstance(job, Append)):
+        group = list(some)
+        appends = [job for job in group if isinstance(job, Append)]
+        if len(appends) > 1:
+            with suppress(JournalFailed):  # there is room for none, or not for all
+                added = Append.joined(appends).do(cursor, added=added)
+                outcomes += [None] * len(appends)
+                continue
+        for job in group:
+            try:
+                if isinstance(job, Append):
+                    added = job.do(cursor, added=added)
+                else:
+                    job(cursor)
+            except JournalFailed as refusal:
+                outcomes.append(refusal)
+            else:
+                outcomes.append(None)
     return outcomes
 
 

@@ -114,8 +114,8 @@ class SQLiteJournal:
             self._folder.leave()
             self._commits = GroupCommit(self._write)
 
-    def _check_room(self, size: int, cursor: sqlite3.Cursor) -> None:
-        self._folder.check_room(size, cursor, spare=self._spare)
+    def _check_room(self, size: int, added: int, cursor: sqlite3.Cursor) -> None:
+        self._folder.check_room(size, added, cursor, spare=self._spare)
 
     async def _run(self, job: ReadJob[T]) -> T:
         with naming(self._folder.place):
