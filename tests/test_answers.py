@@ -98,7 +98,7 @@ async def test_a_read_through_takes_no_row_of_an_id_that_is_merely_equal(cache, 
     assert await rows.get(True) is None
     assert await rows.get(1.0) is None
     assert await rows.get(1) == "one"
-    assert await rows.get_many([2.0, 2, Decimal(2)]) == {2: "two"}
+    assert [await rows.get_many([id]) for id in (2.0, 2, Decimal(2))] == [{}, {2: "two"}, {}]
     assert caplog.text.count("return the ids that were asked for") == 1
 
 
@@ -120,11 +120,30 @@ async def test_a_batch_function_without_annotation_keeps_equal_ids_apart(cache, 
     async def rows(ids):
         return await source.load(ids)
 
-    assert await rows([True, 1.0]) == {}
-    assert await rows([True, 1, 1.0]) == {1: "one"}
+    async def each():
+        return [await rows([id, 2]) for id in (True, 1, 1.0)]
+
+    two = {2: "two"}
+    assert await each() == [two, {1: "one"} | two, two]
     source.rows[1] = "new"
     await rows.invalidate([1])
-    assert await rows([True, 1, 1.0]) == {1: "new"}
+    assert await each() == [two, {1: "new"} | two, two]
+
+
+@pytest.mark.asyncio
+async def test_equal_ids_are_not_read_in_one_call(cache, source):
+    """A mapping would give one of them the value of the other."""
+
+    @cache.cached_many("row:{}", ttl=60)
+    async def rows(ids):
+        return {id: repr(id) for id in ids}
+
+    through = ReadThrough(cache, source, key="through:{}", ttl=60)
+    async with WriteBehind(cache, source, key="behind:{}", ttl=60, journal=MemoryJournal()) as behind:
+        for read in (rows, rows.refresh, through.get_many, behind.get_many):
+            with pytest.raises(ValueError, match="one at a time"):
+                await read([1, True])
+            assert await read([]) == {}
 
 
 @pytest.mark.asyncio

@@ -4,12 +4,13 @@ To a mapping 1, True and 1.0 are one key; to a cache they are three, and whoever
 them does not invalidate the others. So an id is answered only by a key that has its text."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from acache._text import Writer
 from acache.errors import UncacheableArgument
 
+K = TypeVar("K")
 CONFUSED: Final = object()
 """The answer is of another id, which is merely equal to the one that was asked for."""
 
@@ -54,6 +55,15 @@ def answering(found: Mapping[Any, Any], ids: Iterable[Any], text: Writer | None)
         return found[held] if _alike(held, id, write) else CONFUSED
 
     return value_of
+
+
+def apart(ids: dict[str, K]) -> dict[str, K]:
+    """Return *ids*, by their keys. Raises ValueError for two that no mapping would hold apart."""
+    if len(set(ids.values())) < len(ids):
+        raise ValueError(
+            "ids: two are equal but of several types, as 1 and True are: pass them one at a time"
+        )
+    return ids
 
 
 def _alike(held: object, id: object, text: Writer) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, get_args
 
+from acache._answers import apart
 from acache._decorators import Wiring, dress
 from acache._keys import Template, finish, key_template
 from acache._parts import parts
@@ -102,7 +103,7 @@ class ManyWiring(Wiring):
             if ids:
                 await asyncio.sleep(0)
             ids.update({finish(key_of(id)): id for id in part})
-        call_of = self._calls(ids, group, load, tags)
+        call_of = self._calls(apart(ids), group, load, tags)
         found = await self.engine.read_many(ids, self.call(), call_of)
         return {id: value for key, id in ids.items() if (value := found[key]) is not None}
 
@@ -114,7 +115,7 @@ class ManyWiring(Wiring):
         tags: Callable[[Any], tuple[str, ...]],
     ) -> dict[Any, Any]:
         """Load all ids now."""
-        ids = {finish(key): id for key, id in keys.items()}
+        ids = apart({finish(key): id for key, id in keys.items()})
         found = await self.engine.refresh_many(ids, self._calls(ids, group, load, tags))
         return {ids[key]: value for key, value in found.items() if value is not None}
 

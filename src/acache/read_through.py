@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
-from acache._answers import Partly
+from acache._answers import Partly, apart
 from acache._cache import Cache
 from acache._decorators import Reader
 from acache._entry import Entry
@@ -101,10 +101,12 @@ class ReadThrough(Generic[K, V]):
             process.verifier.check(key, entry, self._call(id))
 
     async def get_many(self, ids: Iterable[K]) -> dict[K, V]:
-        """Return the values of those of *ids* that exist."""
-        by_key = {self.key(id): id for id in listed(ids)}
-        found = await self._reader.read_many(by_key, lambda key: self._call(by_key[key]))
-        return {by_key[key]: value for key, value in found.items() if value is not None}
+        """Return the values of those of *ids* that exist.
+
+        Raises ValueError for two ids that are equal but of several types, as 1 and True are."""
+        asked = by_key(listed(ids), self.key)
+        found = await self._reader.read_many(asked, lambda key: self._call(asked[key]))
+        return {asked[key]: value for key, value in found.items() if value is not None}
 
     async def invalidate(self, *ids: K) -> None:
         """Drop what is cached of *ids*."""
@@ -198,12 +200,7 @@ def one_field(parameter: str, text: str, *, required: bool = True) -> Template:
 
 def by_key(ids: Iterable[K], key: Callable[[K], str]) -> dict[str, K]:
     """Return *ids* by their keys; refuse two that no mapping would hold apart."""
-    found = {key(id): id for id in ids}
-    if len(set(found.values())) < len(found):
-        raise ValueError(
-            "ids: two are equal but of several types, as 1 and True are: pass them one at a time"
-        )
-    return found
+    return apart({key(id): id for id in ids})
 
 
 def listed(ids: Iterable[K]) -> list[K]:

@@ -207,12 +207,14 @@ class WriteBehind(ReadThrough[K, V]):
         return await super().get(id)
 
     async def get_many(self, ids: Iterable[K]) -> dict[K, V]:
-        """Return the values of those of *ids* that exist, acknowledged writes included."""
+        """Return the values of those of *ids* that exist, acknowledged writes included.
+
+        Raises what `ReadThrough.get_many` raises."""
         await self._start()
         found: dict[K, V] = {}
         away: list[K] = []
-        for id in listed(ids):
-            standing = self._backlog.find(self.key(id))
+        for key, id in by_key(listed(ids), self.key).items():
+            standing = self._backlog.find(key)
             if standing is None:
                 away.append(id)
             elif standing.value is not None:
