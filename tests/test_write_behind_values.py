@@ -90,6 +90,25 @@ async def test_what_a_reader_changes_in_a_pending_value_never_reaches_the_source
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("flushed", [False, True])
+@pytest.mark.parametrize(("value", "options"), VALUES)
+async def test_an_update_may_change_what_it_gets_in_place_and_fail(real, table, value, options, flushed):
+    def sell(current):
+        change(current)
+        raise ValueError("sold out")
+
+    async with behind(real, table, max_delay=60, **options) as rows:
+        await rows.put(1, deepcopy(value))
+        if flushed:
+            await rows.flush()
+        with pytest.raises(ValueError, match="sold out"):
+            await rows.update(1, sell)
+        assert await rows.get(1) == value
+    await real.aclose()
+    assert table.rows == {1: value}
+
+
+@pytest.mark.asyncio
 async def test_an_update_that_fails_halfway_leaves_what_is_pending_as_it_was(real, table):
     started, gate = asyncio.Event(), asyncio.Event()
 

@@ -1,6 +1,7 @@
 """A write as the journal keeps it, and back. Knows one pattern's types and keys, no journal and no loop."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final, cast
 
 from msgspec import Struct
@@ -72,7 +73,7 @@ class Records:
     def _own(self, value: Any, payload: bytes) -> Any:
         """Return a copy of *value*: its caller may change it once it is written."""
         if not self._may_differ(value, payload):
-            return cast("Any", value).copy() if type(value) is dict else value
+            return _copied(value)
         recovered = self._decode_value(payload)
         if not same(recovered, value):
             raise CodecError(f"a value of {self._template!r} would not be recovered as it is: name its type=")
@@ -101,6 +102,16 @@ class Records:
             )
         since = clock.monotonic() - max(0.0, clock.time() - write.at)
         return Standing(write=write, id=cast("Any", id), value=value, since=since)
+
+
+def private(value: Any) -> Any:
+    """Return a copy of *value*, all the way down: whoever gets it may change it in place."""
+    return _copied(value) if plain(value) else deepcopy(value)
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of *value*, which is plain."""
+    return cast("Any", value).copy() if type(value) is dict else value
 
 
 def _always(value: object, data: bytes) -> bool:  # noqa: ARG001 - as `_unless_plain`

@@ -20,7 +20,7 @@ from acache._overlay import Standing
 from acache._own_backlog import OwnBacklog
 from acache._policy import Options, Policy, seconds
 from acache._process import log
-from acache._records import Records
+from acache._records import Records, private
 from acache._room import Room
 from acache._shared_backlog import SharedBacklog
 from acache._singleflight import running_loop
@@ -263,12 +263,12 @@ class WriteBehind(ReadThrough[K, V]):
     async def update(self, id: K, change: Callable[[V | None], V | Awaitable[V]]) -> V:
         """Read *id*, put what *change* makes of it, and return that.
 
-        *change*, a plain or an async function, gets None for an id that does not exist. Updates and
-        puts of one id take turns in this process."""
+        *change*, a plain or an async function, gets a copy, which it may change in place, or None for an
+        id that does not exist. Updates and puts of one id take turns in this process."""
         key = self.key(id)
         await self._locks.acquire((key,))
         try:
-            current = await self.get(id)
+            current = private(await self.get(id))
             with self._locks.changing(key):
                 changed = change(current)
                 value = cast("V", await changed if isawaitable(changed) else changed)
