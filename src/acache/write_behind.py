@@ -72,7 +72,8 @@ class WriteBehind(ReadThrough[K, V]):
         value and id are decoded into; needed where MessagePack alone would not bring them back as they
         are. *codec*: how they become bytes in the journal; MessagePack by default. *batch_size*:
         records per statement. *max_delay*: seconds that a write waits for its batch. *max_backlog*:
-        pending keys at most; of a shared journal each process learns it about once a second.
+        pending keys at most, beside those that are just being written again; of a shared journal each
+        process learns it about once a second.
         *on_full*: beyond `max_backlog`, `put` waits ("wait") or raises BacklogFull ("raise").
         *max_rate*: records per second towards the source; None: any number. *claim_ttl*: seconds after
         which other processes flush what one that died had begun to; of a shared journal.
