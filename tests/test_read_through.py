@@ -125,7 +125,7 @@ async def test_a_failed_query_says_nothing_about_any_id(cache, rows, table, erro
 
 @pytest.mark.asyncio
 async def test_options_are_those_of_a_policy(cache, clock, table, turn):
-    rows = ReadThrough(cache, table, key="r:{}", ttl=10, stale_if_error=60, timeout=0.001)
+    rows = ReadThrough(cache, table, key="r:{}", ttl=10, stale_if_error=60, timeout=0.05)
     assert await rows.get(1) == "row 1"
     clock.advance(11)
     table.error = ConnectionError()

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import anyio
 import asyncpg
 import pytest
 from postgres_server import postgres
 
-from acache.errors import SourceUnavailable
+from acache.errors import CacheError, SourceUnavailable
+from acache.testing.proxy import Proxy
 from acache_postgres import PostgresTable, QuerySource
 
 pytestmark = pytest.mark.real
@@ -243,3 +246,25 @@ async def test_after_a_read_only_standby_took_over_writes_are_worth_another_try(
     await admin.execute("SET default_transaction_read_only = on")
     with pytest.raises(SourceUnavailable, match="read-only"):
         await PostgresTable(admin, "t").save({1: {"n": 2}})
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_whatever_damaged_bytes_do_the_error_is_one_of_ours():
+    struck = 0
+    with postgres(tcp=True) as server:
+        server.psql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)")
+        port = urlsplit(server.url).port
+        for seed in range(12):
+            async with Proxy("127.0.0.1", port, seed=seed) as proxy:
+                through = server.url.replace(f":{port}/", f":{proxy.port}/")
+                async with PostgresTable(through, "t", key="id", timeout=0.2, pool_size=1) as table:
+                    with suppress(SourceUnavailable):
+                        await table.load([1])
+                    proxy.corruption = 0.7
+                    for work in (table.load([1]), table.remove([9]), table.save({2: {"id": 2, "n": 0}})):
+                        with suppress(CacheError):
+                            await work
+                    proxy.calm()
+                struck += proxy.struck["corruption"]
+    assert struck > 12

@@ -20,7 +20,10 @@ _TWICE = "21000"  # one statement would change a row twice
 _TOO_BIG = frozenset({"54000"})  # a row or an index entry
 _SECRETS = ("detail", "context", "query", "internal_query", "message")
 
-FOREIGN = (PostgresError, InterfaceError, InternalClientError, OSError, Unfit)
+_SAID = (PostgresError, InterfaceError, InternalClientError, OSError, Unfit)
+_NONSENSE = (AssertionError, BufferError, LookupError, ValueError)  # what damaged bytes lead a parser to
+
+FOREIGN = (*_SAID, *_NONSENSE)
 """What may come out of asyncpg, a broken connection's `TimeoutError` included."""
 
 
@@ -51,6 +54,9 @@ def translated(error: BaseException, *, what: str, keys: Collection[object] = ()
 def described(error: BaseException) -> str:
     """Return what *error* says, without values; they are taken out of *error* itself too."""
     code = _code(error)
+    if not isinstance(error, _SAID):
+        error.args = ()  # it may quote a value
+        return f"an answer that makes no sense ({type(error).__name__})"
     if isinstance(error, TimeoutError):
         return str(error) or "the connection timed out"
     if code.startswith("22"):
