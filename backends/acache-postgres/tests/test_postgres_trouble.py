@@ -141,7 +141,10 @@ async def test_batches_of_several_writers_do_not_deadlock(t, admin):
 @pytest.mark.asyncio
 async def test_a_connection_that_an_administrator_ended_is_replaced(t, admin):
     slow = "SELECT k AS id, pg_sleep(32)::text AS slept FROM unnest(:keys::int[]) k"
-    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid()"
+    # Waits until each is gone, for one that is about to go is still seen at work.
+    ended = """
+        SELECT pg_terminate_backend(pid, 15000) FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid()
+    """
     async with QuerySource(t, load=slow, timeout=60) as source, PostgresTable(t, "t") as table:
         assert len(await table.load([1, 2])) == 2
         load = asyncio.create_task(source.load([1]))
@@ -168,6 +171,20 @@ async def test_a_connection_that_died_while_it_was_idle_is_not_noticed_by_a_call
             )
             await batch([1, 2])
         assert await table.load([1, 2]) == {}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("turns", [1, 2, 3])
+async def test_connections_that_were_told_of_their_end_and_have_not_ended_yet_are_replaced(server, t, turns):
+    async with PostgresTable(t, "t") as table:
+        for batch in (table.load, lambda ids: table.save({id: {"n": 5} for id in ids}), table.remove):
+            await asyncio.gather(*(table.load([1]) for _ in range(4)))
+            server.psql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            )
+            for _ in range(turns):  # the last words of the server are read in one, its end in another
+                await asyncio.sleep(0)
+            await batch([1, 2])
 
 
 @pytest.mark.asyncio

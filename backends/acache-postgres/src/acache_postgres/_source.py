@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from acache.errors import ConfigurationError, SourceRefused, SourceUnavailable
 from acache_postgres._connection import Database, connections_to
-from acache_postgres._driver import is_gone
+from acache_postgres._driver import InternalClientError, is_gone
 from acache_postgres._errors import FOREIGN, described, is_data, translated
 from acache_postgres._settling import GRACE, Unbegun, settled
 
@@ -84,16 +84,26 @@ class PostgresSource(Generic[K, V]):
         try:
             # What ends here by timeout or cancellation is ended on the server too: by asyncpg.
             async with budget:
-                try:
-                    return await self._attempt(job, writing=writing)
-                except _Gone:  # the pool has others, or opens one
-                    return await self._attempt(job, writing=writing)
+                return await self._insist(job, writing=writing)
         except FOREIGN as error:
             if budget.expired():
                 raise SourceUnavailable(
                     f"{self._what}: no answer within {self._timeout:g} seconds"
                 ) from error
             raise translated(error, what=self._what, keys=keys) from error
+
+    async def _insist(self, job: Job[T], *, writing: bool) -> T:
+        """Run *job*, once more if its connection was lost: the pool has others, or opens one.
+
+        Of those that a server has just ended any number may lie idle in the pool; each is met once."""
+        lost = False
+        while True:
+            try:
+                return await self._attempt(job, writing=writing)
+            except _Gone as gone:
+                if lost and gone.asked:
+                    raise
+                lost = lost or gone.asked
 
     async def _attempt(self, job: Job[T], *, writing: bool) -> T:
         async with self._connections.lend(writing=writing) as connection:
@@ -102,9 +112,18 @@ class PostgresSource(Generic[K, V]):
             except FOREIGN as error:
                 # A pool cannot know that the server went away while a connection was idle.
                 if is_gone(connection) and (not writing or isinstance(error, Unbegun)):
-                    raise _Gone(described(error)) from error
+                    unasked = isinstance(error, InternalClientError) or isinstance(
+                        error.__cause__, InternalClientError
+                    )
+                    raise _Gone(described(error), asked=not unasked) from error
                 raise
 
 
 class _Gone(ConnectionError):
-    """A connection was lost before anything was done on it that matters."""
+    """A connection was lost before anything was done on it that matters.
+
+    Unasked if it had heard the server's last words before: asyncpg sends nothing then."""
+
+    def __init__(self, said: str, *, asked: bool) -> None:
+        super().__init__(said)
+        self.asked = asked
