@@ -209,7 +209,8 @@ class Prompt(Protocol):
     def ask(self, keys: Sequence[str], tags: Sequence[str], reply: Reply) -> None:
         """Tell *reply* what `peek` returns, the entries and then the versions, or `StoreUnavailable`.
 
-        It is told once, in any case, within the store's `timeout` and from the loop that asked. Unlike
+        It is told once, in any case, within the store's `timeout` and from the loop that asked; a cache
+        waits half as long again, takes silence for an error, and hears no second answer. Unlike
         an awaited read this one does not wait for company: a cache asks for all that is wanted in a turn."""
         ...
 
