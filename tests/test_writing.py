@@ -7,9 +7,11 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from acache import MISSING, Cache
+from acache import MISSING, Cache, MemoryStore
+from acache._entry import Entry
 from acache.errors import CacheClosed, InvalidKey, InvalidPolicy, NoInvalidationPlan
 from acache.events import Invalidated, SetDiscarded
+from acache.testing.remote import MemoryRemote
 
 
 @pytest_asyncio.fixture
@@ -369,3 +371,24 @@ async def test_a_commit_after_the_block_is_refused(cache):
         pass
     with pytest.raises(ValueError, match="has ended"):
         writer.commit("k", "lost", ttl=60)
+
+
+@pytest.mark.asyncio
+async def test_a_block_whose_cache_closes_while_a_large_tag_is_dropped_does_not_begin(server, clock):
+    store = MemoryRemote(server)
+    near = MemoryStore(max_entries=5_000, clock=clock)
+    cache = Cache(store, near=near, clock=clock)
+    entered = []
+
+    async def write():
+        async with cache.writing("k", tags=["t"]):
+            entered.append(True)
+
+    async with cache:
+        for n in range(4_000):
+            near.put(f"k{n}", Entry.of(n, born=0.0, fresh_until=1e9, tags=("t",)))
+        writing = asyncio.create_task(write())
+        await asyncio.sleep(0)
+    with pytest.raises(CacheClosed):
+        await writing
+    assert not entered

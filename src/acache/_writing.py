@@ -73,6 +73,7 @@ class Fence:
         process = engine.process
         process.enter()
         await engine.changes.thin(self._tags)
+        process.enter()  # it may have been closed meanwhile
         process.forget(self._keys, self._tags)
         self._token = process.ids()
         self._commits.clear()
