@@ -105,7 +105,8 @@ class Engine:
         value, or a `Found` from which `read` goes on. *call* need not say how to load; neither *key* nor
         *tags* need be finished."""
         process = self.process
-        process.enter()
+        if process.closed or running_loop() is not process.loop:
+            process.enter()
         if len(key) > LONGEST_READABLE:
             key = finish(key)
         if not call.policy.patient:

@@ -103,7 +103,7 @@ class Looks:
         for tag in likely:
             if tag not in held:
                 looked.versions[finish(tag)] = None
-        waiter: asyncio.Future[Any] = looked.loop.create_future()
+        waiter: asyncio.Future[Any] = asyncio.Future(loop=looked.loop)
         looked.waiting.append((waiter, key, call))
         return waiter
 

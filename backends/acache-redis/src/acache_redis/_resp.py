@@ -12,6 +12,8 @@ Reply = Any
 """Bytes, an int, None, a list of these, or `Refused`."""
 
 _STATUS, _REFUSED, _NUMBER, _BULK, _ARRAY = b"+-:$*"
+_MANY: Final = 512
+_SIZES: Final = [b"$%d\r\n" % size for size in range(_MANY)]  # of names: looked up, not written each time
 _LONGEST_LINE: Final = 65_536
 
 
@@ -29,8 +31,10 @@ def pack(commands: Sequence[Command]) -> bytes:
     parts: list[bytes] = []
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
-        texts = [each if isinstance(each, bytes) else b"%d" % each for each in command]
-        parts += [b"$%d\r\n%b\r\n" % (len(text), text) for text in texts]
+        for argument in command:
+            text = argument if isinstance(argument, bytes) else b"%d" % argument
+            size = len(text)
+            parts += (_SIZES[size] if size < _MANY else b"$%d\r\n" % size, text, b"\r\n")
     return b"".join(parts)
 
 
