@@ -86,7 +86,9 @@ async def hits(reads: dict[str, Read], count: int, rounds: int) -> list[Row]:
     most = {"acache": 10_000, "bare": 4_000}
     names = [name for name in reads if name == "acache" or count in TARGETS[name]]
     runs = {
-        name: Readers(reads[name], count, most.get(name, 2_000) // (4 if count == 1 else 1)) for name in names
+        # Twenty turns at least: else what is measured is how long it takes to start a reader.
+        name: Readers(reads[name], count, max(20 * count, most.get(name, 2_000) // (4 if count == 1 else 1)))
+        for name in names
     }
     for each in runs.values():
         await each()  # opens the connections

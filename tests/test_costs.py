@@ -123,7 +123,7 @@ async def test_a_miss_takes_one_task_and_few_calls(cache):
                 await asyncio.sleep(0)
             with pytest.raises(StopIteration):
                 coroutine.send(None)
-        assert (counted.calls, counted.steps) == (56, 8)
+        assert (counted.calls, counted.steps) == (55, 8)
 
 
 # --- requests to a remote store ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ A reader looks in its own task and judges by itself; only what is of no use beco
 was found is trusted only if no invalidation of it was pending here when it was asked for or when it
 came, and is held near only if nothing was heard of it since it was asked for."""
 
+import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from acache._types import MISSING
 from acache.errors import CodecError, StoreUnavailable
 from acache.events import EntryRejected
 from acache.protocols import ClaimKind
+
+Waiting = tuple[asyncio.Future[Any], str, Call | None]
 
 UNTRUSTED: Final = Found(verdict=MISS, trusted=False)
 FALLBACK_ENTRIES: Final = 10_000
@@ -92,58 +95,63 @@ class Finder:
         return None
 
     def _tell(self, looked: Looked) -> None:
-        """Give each who waits for *looked* what its key is worth to it: every remote hit comes by here."""
+        """Give each who waits for *looked* what its key is worth to it."""
         process = self._process
         # Where nothing is pending and nobody needs the entry, the value is all it takes: a tag of which
         # anything was heard since this was asked for is not among those that are held.
         plain = not self._pending.some and process.near.store is None and process.verifier is None
-        now = self._packer.now()
-        for waiter, key, call in looked.waiting:
+        waiting = zip(looked.waiting, looked.asked, looked.calls, strict=True)
+        looked.waiting, looked.asked, looked.calls = [], [], []
+        for waiter, key, call in self._serve(looked, waiting) if plain and not looked.away else waiting:
             if waiter.done():
                 continue
             if call is None:
                 waiter.set_result(None)
                 continue
             try:
-                answer = self._calm(looked, key, call, now) if plain else MISSING
-                if answer is MISSING:
-                    found = self._weigh(looked, key, call)
-                    answer = found
-                    if found.verdict is FRESH and process.verifier is None:
-                        answer = found.value
-                    call.tally.hits += found.verdict is FRESH
-                else:
-                    call.tally.hits += 1
+                found = self._weigh(looked, key, call)
             except Exception as error:  # noqa: BLE001 - one's trouble is not the others'
                 waiter.set_exception(error)
                 continue
-            waiter.set_result(answer)
-        looked.waiting = []
+            call.tally.hits += found.verdict is FRESH
+            bare = found.verdict is FRESH and process.verifier is None
+            waiter.set_result(found.value if bare else found)
 
-    def _calm(self, looked: Looked, key: str, call: Call, now: float) -> Any:
-        """Return the value of a hit that needs no decision, as not even XFetch can fire; else MISSING.
+    def _serve(self, looked: Looked, waiting: Iterable[Waiting]) -> list[Waiting]:
+        """Give a value to each whose hit needs no decision, as not even XFetch can fire; return the others.
 
-        What it is, if not that, `_weigh` says."""
-        data, policy = looked.found[key], call.policy
-        if data is None:
-            return MISSING
-        try:
-            stored = self._packer.open(key, data)
-            calm_until = stored.fresh_until - MAX_EXPONENTIAL * policy.beta * stored.delta
-            if (
-                now >= calm_until
-                or stored.version != policy.version
-                or stored.space != looked.versions[SPACE]
-            ):
-                return MISSING
-            for tag, version in stored.tags.items():
-                if looked.held.get(tag) != version:  # or nobody knows here: `_weigh` does
-                    return MISSING
-            if looked.crowded:
-                return self._shared(key, stored, call.type, looked.values)
-            return self._packer.value(stored, call.type)
-        except CodecError:
-            return MISSING
+        Every remote hit comes by here: what is the same for a function's calls is looked up once."""
+        left: list[Waiting] = []
+        packer, found, held, space = self._packer, looked.found, looked.held, looked.versions[SPACE]
+        now, open_, asked = packer.now(), packer.open, None
+        for each in waiting:
+            waiter, key, call = each
+            data = found.get(key)
+            if data is None or call is None or waiter.done():
+                left.append(each)
+                continue
+            try:
+                if call is not asked:
+                    policy, read = call.policy, packer.reader(call.type)
+                    eagerness, version, asked = MAX_EXPONENTIAL * policy.beta, policy.version, call
+                stored = open_(key, data)
+                if (
+                    now >= stored.fresh_until - eagerness * stored.delta
+                    or stored.version != version
+                    or stored.space != space
+                    or (stored.tags and not stored.tags.items() <= held.items())
+                ):
+                    left.append(each)
+                    continue
+                value = (
+                    self._shared(key, stored, call.type, looked.values) if looked.crowded else read(stored)
+                )
+            except CodecError:
+                left.append(each)
+                continue
+            call.tally.hits += 1
+            waiter.set_result(value)
+        return left
 
     def _weigh(self, looked: Looked, key: str, call: Call, *, whole: bool = False) -> Found:
         """Return what the answer says of *key*."""

@@ -26,7 +26,9 @@ class Looked:
     """What the readers of one turn ask for in one request, and then its answer."""
 
     __slots__ = (
+        "asked",
         "away",
+        "calls",
         "crowded",
         "found",
         "held",
@@ -59,11 +61,14 @@ class Looked:
         self.away = True  # no answer: the store is away, or the cache was closed
         self.crowded = False  # a key was asked for twice: what is made of it may be shared
         self.values: dict[str, tuple[object, Any]] = {}  # decoded, and into which type, for all
-        self.waiting: list[tuple[asyncio.Future[Any], str, Call | None]] = []
+        # Who waits, for which key, and as what. Not a tuple for each: the garbage collector would look at it.
+        self.waiting: list[asyncio.Future[Any]] = []
+        self.asked: list[str] = []
+        self.calls: list[Call | None] = []
 
     def wanted(self) -> bool:
         """Say whether anybody still waits."""
-        return any(not waiter.done() for waiter, _, _ in self.waiting)
+        return any(not waiter.done() for waiter in self.waiting)
 
 
 @final
@@ -104,7 +109,9 @@ class Looks:
             if tag not in held:
                 looked.versions[finish(tag)] = None
         waiter: asyncio.Future[Any] = asyncio.Future(loop=looked.loop)
-        looked.waiting.append((waiter, key, call))
+        looked.waiting.append(waiter)
+        looked.asked.append(key)
+        looked.calls.append(call)
         return waiter
 
     async def read(self, keys: Iterable[str], tags: Iterable[str], *, likely: Iterable[str] = ()) -> Looked:
@@ -117,7 +124,9 @@ class Looks:
         looked.versions.update(dict.fromkeys(tags))
         looked.versions.update(dict.fromkeys(map(finish, {*likely} - looked.held.keys())))
         waiter: asyncio.Future[None] = looked.loop.create_future()
-        looked.waiting.append((waiter, "", None))
+        looked.waiting.append(waiter)
+        looked.asked.append("")
+        looked.calls.append(None)
         await waiter
         return looked
 

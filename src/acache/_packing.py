@@ -96,6 +96,17 @@ class Packer:
         known = self._known.get(id(type))
         return (known[1] if known is not None else self._decoder(type))(stored.payload)
 
+    def reader(self, type: object) -> Callable[[Stored], Any]:
+        """Return `value` for one *type*; raises CodecError if the codec cannot serve it."""
+        decode, codec = self._decoder(type), self._codec.name
+
+        def read(stored: Stored) -> Any:
+            if stored.codec != codec:
+                raise EnvelopeError("foreign")
+            return None if stored.missing else decode(stored.payload)
+
+        return read
+
     def calm(self, stored: Stored, beta: float) -> bool:
         """Say whether a hit needs no decision at all, because not even XFetch can fire yet."""
         return self._clock.time() < stored.fresh_until - MAX_EXPONENTIAL * beta * stored.delta

@@ -225,13 +225,13 @@ mutant(
     "a plain hit is not asked for its tags",
     "tags",
     "changed_by_tag_no_near",
-    ("_finding:Finder._calm", "looked.held.get(tag) != version", "False"),
+    ("_finding:Finder._serve", "not stored.tags.items() <= held.items()", "False"),
 )
 mutant(
     "a plain hit is of whatever version the namespace has",
     "tags",
     "changed_by_clear_no_near",
-    ("_finding:Finder._calm", "or stored.space != looked.versions[SPACE]", ""),
+    ("_finding:Finder._serve", "or stored.space != space", ""),
 )
 mutant(
     "a plain hit may be of a tag that is pending",
