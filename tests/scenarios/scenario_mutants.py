@@ -548,7 +548,7 @@ mutant(
     "a look is joined after it was sent",
     "batch",
     "joiners_of_a_look_at_late_tags",
-    ("_looking:Looks._depart", "looked, self._filling = self._filling, None", "looked = self._filling"),
+    ("_looking:Looks._leave", "looked, self._filling = self._filling, None", "looked = self._filling"),
 )
 
 mutant(
@@ -648,7 +648,7 @@ mutant(
     "a prompt store that fails is waited for without end",
     "P5",
     "reads_without_a_task",
-    ("_remote:_Reply.set_exception", "self._answered(None)", "pass"),
+    ("_remote:_Reply.set_exception", "tell(None)", "pass"),
 )
 mutant(
     "fallbacks live from when they were loaded to the end",
