@@ -208,14 +208,19 @@ class Reader(Wiring):
         return await self.engine.read_many(keys, self.call(), call_of)
 
 
-# The names in capitals are replaced by ones that no parameter of the function has.
+# The names in capitals are replaced by ones that no parameter of the function has. What the wrapper
+# itself names it holds in each of its frames, ten thousand of which may wait for one load.
 _SOURCE: Final = """
 def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY, AHEAD):
     LEFT = EVERY
     ROUNDS = 0
+    def BEGIN_ROUND():
+        nonlocal LEFT, ROUNDS
+        ROUNDS += 1
+        LEFT = EVERY + 1
     def BIND(INSTANCE):
         async def WRAPPER(DEFINITION):
-            nonlocal LEFT, ROUNDS
+            nonlocal LEFT
             KEY = KNOWN_KEY
             ENTRY = LOOKUP(KEY)
             if (
@@ -226,8 +231,7 @@ def MAKE(LOOKUP, NOW, NEAR, VERSION, EVERY, AHEAD):
                 ENTRY.used = True
                 LEFT -= 1
                 if not LEFT:
-                    ROUNDS += 1
-                    LEFT = EVERY + 1
+                    BEGIN_ROUND()
                     SAMPLE(ENTRY, WRAPPER, FORWARD)
                 return ENTRY.value
             SEEN = None
