@@ -5,7 +5,7 @@ was found is trusted only if no invalidation of it was pending here when it was 
 came, and is held near only if nothing was heard of it since it was asked for."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from acache._elsewhere import Elsewhere
@@ -123,7 +123,11 @@ class Finder:
         Every remote hit comes by here: what is the same for a function's calls is looked up once."""
         left: list[Waiting] = []
         packer, found, held, space = self._packer, looked.found, looked.held, looked.versions[SPACE]
-        now, open_, asked = packer.now(), packer.open, None
+        now, open_ = packer.now(), packer.open
+        asked: Call | None = None  # whose these three are
+        eagerness = 0.0
+        version: str | None = None
+        read: Callable[[Stored], Any] = repr
         for each in waiting:
             waiter, key, call = each
             data = found.get(key)
