@@ -247,3 +247,35 @@ async def test_p1_what_was_invalidated_during_a_look_is_not_what_stands_when_a_l
         await turn()
         load.gate.set()
         assert isinstance((await over(first, second))[1], ValueError)
+
+
+class Fussy:
+    """A stranger's codec, which finds out about a type when it is first to be read, and raises anything."""
+
+    name = "fussy"
+
+    def __init__(self):
+        self.refuses = False
+
+    def encode(self, value):
+        return repr(value).encode()
+
+    def decode(self, data, type):
+        return int(data)
+
+    def decoder(self, type):
+        if self.refuses and type is bool:
+            raise RuntimeError("no such type")
+        return lambda data: self.decode(data, type)
+
+
+async def test_p4_one_whose_type_the_codec_cannot_read_holds_up_none_of_those_who_asked_with_it(store, clock):
+    codec = Fussy()
+    async with Cache(store, clock=clock, codec=codec) as cache:
+        for key in "ab":
+            await cache.set(key, 1, ttl=60, type=int)
+        codec.refuses = True
+        reads = (cache.get_or_load(key, seven, ttl=60, type=type) for key, type in (("a", bool), ("b", int)))
+        async with asyncio.timeout(5):
+            _, other = await asyncio.gather(*reads, return_exceptions=True)
+        assert other == 1

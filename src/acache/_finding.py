@@ -150,7 +150,7 @@ class Finder:
                 value = (
                     self._shared(key, stored, call.type, looked.values) if looked.crowded else read(stored)
                 )
-            except CodecError:
+            except Exception:  # noqa: BLE001 - one's trouble is not the others': `_weigh` meets and tells it
                 left.append(each)
                 continue
             call.tally.hits += 1
